@@ -1,0 +1,55 @@
+# One target a job; `make` alone lists them. `make check` is what CI runs.
+
+GO ?= go
+NPM := npm --prefix client
+# The linter has a module file of its own, so that the library's go.mod lists what the library needs and no more.
+LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
+# A hung test says where it hangs; the whole suite takes a fraction of this on two cores.
+TEST_TIMEOUT ?= 15m
+# npm writes this file last: newer than the lock file means installed.
+MODULES := client/node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Find or install what the tests need: PostgreSQL, Chromium, npm packages
+	@GO=$(GO) MAKE=$(MAKE) scripts/setup.sh
+
+.PHONY: check
+check: setup lint vet test ## Everything that CI checks
+
+.PHONY: test
+test: setup ## Run all tests: Go with the race detector, then the browser client
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	$(NPM) test
+
+.PHONY: lint
+lint: ## Run the linters of .golangci.yml (the first run builds them: some minutes)
+	$(LINT) run ./...
+
+.PHONY: vet
+vet: ## Run go vet
+	$(GO) vet ./...
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	$(LINT) fmt ./...
+
+.PHONY: client
+client: $(MODULES) ## Build the browser client into client/dist
+	$(NPM) run build
+
+.PHONY: verify
+verify: client ## Fail unless the committed client bundle is what its source builds to
+	@git diff --exit-code --stat -- client/dist
+	@test -z "$$(git status --porcelain -- client/dist)" || \
+		{ echo "client/dist differs from the last commit: commit what 'make client' builds." >&2; exit 1; }
+
+$(MODULES): client/package-lock.json
+	$(NPM) ci
+	@touch $@

@@ -1,0 +1,33 @@
+// The whole client for `<script src="/api/sync/client.js" data-entities="todos"></script>`.
+import { createClient, type Client } from './client';
+import { domEvents } from './dom';
+
+declare global {
+  interface Window {
+    gormsync?: Client;
+  }
+}
+
+// Now or never: in every later callback document.currentScript is null.
+const script = document.currentScript as HTMLScriptElement | null;
+
+/** Reads the script's own tag: it was loaded from `<base>/sync/client.js`. */
+function fromTag(tag: HTMLScriptElement): Client {
+  const names = (tag.dataset['entities'] ?? '').split(',').map((name) => name.trim());
+  const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean) });
+  domEvents(client, tag.dataset['eventPrefix']);
+  return client;
+}
+
+/** A page that is still being read gets the time to add its listeners, and its body. */
+function whenRead(start: () => void): void {
+  if (document.readyState !== 'loading') start();
+  else document.addEventListener('DOMContentLoaded', start, { once: true });
+}
+
+if (!script?.src) {
+  console.error('gormsync: load the client by <script src="…/sync/client.js" data-entities="…">; in a module import gormsync-client instead');
+} else if (!window.gormsync) { // a second tag, or the same one run again by a page swap, changes nothing
+  const client = (window.gormsync = fromTag(script));
+  whenRead(() => client.start());
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { Rows } from '../../src/rows';
+import { changesOf, judgeClose, judgeError, judgeStatus, ping, snapshotURL, socketURL, subscribe, type ServerFrame, type Snapshot } from '../../src/wire';
+
+// The golden files are read by the Go tests too: they are what both sides mean.
+const folder = new URL('../../../testdata/wire/', import.meta.url);
+const golden = <T>(name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, folder), 'utf8')) as T;
+
+test('what a follower sends', () => {
+  expect(subscribe({ todos: 'cAQAKqDwB', lists: 'cAQAKqDwC' })).toEqual(golden('subscribe'));
+  expect(ping).toEqual(golden('ping'));
+});
+
+test('a snapshot', () => {
+  const snapshot = golden<Snapshot>('snapshot');
+  const rows = new Rows();
+  expect(rows.replace(snapshot.changes)).toEqual(['5', '4']);
+  expect(rows.get('4')).toEqual({ id: '4', title: 'Older than the log', done: true, notes: '' });
+  expect(snapshot.cursor).toBe('cAQAKqDwB');
+});
+
+// For every server frame: the row changes in it, as "entity/id version action".
+const frames: Record<ServerFrame['type'] | 'changes-more', string[]> = {
+  subscribed: [], heartbeat: [], reset: [], error: [], pong: [],
+  change: ['todos/5 17 update'],
+  changes: ['todos/6 18 create', 'lists/1,home 19 delete'],
+  'changes-more': ['todos/7 20 create'],
+  leave: ['todos/5 21 delete'],
+};
+
+test.each(Object.entries(frames))('the changes in a frame: %s', (name, want) => {
+  const changes = changesOf(golden<ServerFrame>(name));
+  expect(changes.map((c) => `${c.entity}/${c.entity_id} ${c.version} ${c.action}`)).toEqual(want);
+});
+
+test('addresses', () => {
+  expect(snapshotURL('https://example.org/api', 'a b')).toBe('https://example.org/api/sync/a%20b');
+  expect(socketURL('https://example.org/api')).toBe('wss://example.org/api/sync/ws');
+  expect(socketURL('http://localhost:8080/api')).toBe('ws://localhost:8080/api/sync/ws');
+});
+
+test('who is to come back', () => {
+  expect([1000, 1006, 1009, 1012, 4008, 4029, 4100].map(judgeClose)).toEqual(['closed', 'closed', 'closed', 'closed', 'closed', 'refused', 'closed']);
+  expect([4000, 4001, 4003, 4099].map(judgeClose)).toEqual(Array(4).fill('refused'));
+  expect([400, 401, 403, 404, 422].map(judgeStatus)).toEqual(Array(5).fill('refused'));
+  expect([304, 408, 429, 500, 502, 503].map(judgeStatus)).toEqual(Array(6).fill('failed'));
+  expect(['cursor_expired', 'forbidden', 'busy', 'bad_request'].map(judgeError)).toEqual(['reset', 'refused', 'failed', null]);
+});

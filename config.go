@@ -1,0 +1,80 @@
+package gormsync
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rhtmx/gormsync/handlers"
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// Entity says which model is tracked and how.
+type Entity = trackers.Entity
+
+// Access is what one client may do with one entity.
+type Access = handlers.Access
+
+// Config configures a Plugin. Its zero value lacks only Entities.
+type Config struct {
+	// Entities are the models to track. Required.
+	Entities []Entity
+	// Authorize decides what the client of a request may do with an entity. Mount
+	// requires it. It is asked on every pull and every subscription, also for
+	// names that are no entity. An *echo.HTTPError is answered with its own
+	// status, any other error with 500. Defaults to nil.
+	Authorize func(c echo.Context, entity string) (Access, error)
+	// AllowedOrigins are the origins, such as https://app.example.com, whose
+	// pages may open a WebSocket beside those of the server's own host. Defaults
+	// to none.
+	AllowedOrigins []string
+	// TablePrefix begins the names of the log tables. Defaults to "_rhtmx_".
+	TablePrefix string
+	// SkipMigrate leaves the log tables to migrate.Up, which then must have run
+	// before db.Use. Defaults to false: db.Use makes and upgrades them.
+	SkipMigrate bool
+	// NoWrap leaves the ConnPool of the *gorm.DB as it is, for code that asserts
+	// its type. Commits are then seen by the poll only. Defaults to false.
+	NoWrap bool
+	// Poll is how often the log is looked at for changes that nobody announced,
+	// such as those of another process. -1 turns it off. Defaults to 2 s.
+	Poll time.Duration
+	// Logger takes the warnings and the errors that no caller sees. Defaults to
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// UnsafeAllowAll is an Authorize that lets everybody see and change everything.
+// INSECURE: for demonstrations and tests only.
+func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
+	return handlers.UnsafeAllowAll(c, entity)
+}
+
+const defaultPoll = 2 * time.Second
+
+func (c Config) withDefaults() Config {
+	if c.Poll == 0 {
+		c.Poll = defaultPoll
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if len(c.Entities) == 0 {
+		return errors.New("gormsync: Config.Entities is empty, so nothing would be tracked; name your models, such as {Model: &Todo{}}")
+	}
+	if c.Poll < 0 && c.Poll != -1 {
+		return fmt.Errorf("gormsync: Config.Poll is %v; give a positive duration, or -1 to turn it off", c.Poll)
+	}
+	var errs []error
+	for _, e := range c.Entities {
+		errs = append(errs, trackers.CheckModel(e.Model))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/require"
+)
+
+// visitor uses the example without a network: requests go straight to its routes.
+type visitor struct {
+	t *testing.T
+	*app
+}
+
+func newApp(t *testing.T) visitor {
+	t.Helper()
+	a, err := open("sqlite://" + filepath.Join(t.TempDir(), "todos.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.close()) })
+	return visitor{t, a}
+}
+
+// send sends a form, or asks if there is none, and accepts what is named.
+func (a visitor) send(path, accept string, form url.Values) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(http.MethodGet, path, nil)
+	if form != nil {
+		req = httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+		req.Header.Set(echo.HeaderContentType, echo.MIMEApplicationForm)
+	}
+	req.Header.Set(echo.HeaderAccept, accept)
+	rec := httptest.NewRecorder()
+	a.echo.ServeHTTP(rec, req)
+	return rec
+}
+
+func (a visitor) post(title string) Todo {
+	a.t.Helper()
+	rec := a.send("/todos", echo.MIMEApplicationJSON, url.Values{"title": {title}})
+	require.Equal(a.t, http.StatusCreated, rec.Code, rec.Body)
+	var todo Todo
+	require.NoError(a.t, json.Unmarshal(rec.Body.Bytes(), &todo))
+	return todo
+}
+
+func (a visitor) titles() (titles []string) {
+	a.t.Helper()
+	var all []Todo
+	rec := a.send("/todos.json", "", nil)
+	require.NoError(a.t, json.Unmarshal(rec.Body.Bytes(), &all))
+	for _, todo := range all {
+		titles = append(titles, todo.Title)
+	}
+	return titles
+}
+
+func TestPlainFormsComeBackToThePage(t *testing.T) {
+	a := newApp(t)
+	todo := a.post("  Buy milk  ")
+	require.Equal(t, "Buy milk", todo.Title)
+	for _, path := range []string{"/todos/" + todo.ID + "/toggle", "/todos/" + todo.ID + "/delete", "/todos"} {
+		rec := a.send(path, "text/html", url.Values{"title": {"Another"}})
+		require.Equal(t, http.StatusSeeOther, rec.Code, path)
+		require.Equal(t, "/", rec.Header().Get(echo.HeaderLocation))
+	}
+	require.Equal(t, []string{"Another"}, a.titles())
+}
+
+func TestNewestFirst(t *testing.T) {
+	a := newApp(t)
+	for _, title := range []string{"one", "two", "three"} {
+		a.post(title)
+	}
+	require.Equal(t, []string{"three", "two", "one"}, a.titles())
+}
+
+func TestToggleThereAndBack(t *testing.T) {
+	a := newApp(t)
+	path := "/todos/" + a.post("x").ID + "/toggle"
+	for _, want := range []string{`"done":true`, `"done":false`} {
+		rec := a.send(path, echo.MIMEApplicationJSON, url.Values{})
+		require.Equal(t, http.StatusOK, rec.Code)
+		require.Contains(t, rec.Body.String(), want)
+	}
+}
+
+func TestBadTitles(t *testing.T) {
+	a := newApp(t)
+	longest := strings.Repeat("ä", maxTitle)
+	require.Equal(t, longest, a.post(longest).Title)
+	for _, title := range []string{"", " \t\n ", longest + "ä"} {
+		rec := a.send("/todos", echo.MIMEApplicationJSON, url.Values{"title": {title}})
+		require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
+		require.JSONEq(t, `{"error":"invalid","message":"Write what is to be done, in 1 to 200 characters."}`, rec.Body.String())
+	}
+	rec := a.send("/todos", "text/html", url.Values{"title": {longest + "!"}})
+	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
+	require.Contains(t, rec.Body.String(), "in 1 to 200 characters")
+	require.Contains(t, rec.Body.String(), longest+"!", "what was typed is still there")
+}
+
+func TestUnknownTodo(t *testing.T) {
+	a := newApp(t)
+	for _, path := range []string{"/todos/nobody/toggle", "/todos/nobody/delete"} {
+		rec := a.send(path, echo.MIMEApplicationJSON, url.Values{})
+		require.Equal(t, http.StatusNotFound, rec.Code)
+		require.Contains(t, rec.Body.String(), "not_found")
+		rec = a.send(path, "text/html", url.Values{})
+		require.Equal(t, http.StatusNotFound, rec.Code)
+		require.Contains(t, rec.Body.String(), "That to-do is gone")
+	}
+}
+
+func TestTitlesAreText(t *testing.T) {
+	a := newApp(t)
+	a.post(`<script>alert(1)</script>"'`)
+	body := a.send("/", "text/html", nil).Body.String()
+	require.NotContains(t, body, "<script>alert")
+	require.Contains(t, body, "&lt;script&gt;alert(1)&lt;/script&gt;")
+}
+
+func TestAssetsAndRoutes(t *testing.T) {
+	a := newApp(t)
+	a.post("in the feed")
+	for path, want := range map[string]string{
+		"/page.css":           "prefers-color-scheme",
+		"/page.js":            "gormsync",
+		"/api/sync/client.js": "data-entities",
+		"/api/sync/todos":     "in the feed",
+	} {
+		rec := a.send(path, "", nil)
+		require.Equal(t, http.StatusOK, rec.Code, path)
+		require.Contains(t, rec.Body.String(), want, path)
+	}
+}

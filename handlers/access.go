@@ -1,0 +1,75 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// Access is what one client may do with one entity.
+type Access struct {
+	// Read lets the client see the entity's rows. Without it the entity does not
+	// exist for the client. Defaults to false.
+	Read bool
+	// Write lets the client push changes to an entity that is Writable. Defaults to false.
+	Write bool
+	// AllScopes shows every row, whatever its scope. An entity without a scope
+	// column is seen with AllScopes only. Defaults to false.
+	AllScopes bool
+	// Scopes are the values of the scope column that the client sees, as text.
+	// Defaults to none.
+	Scopes []string
+	// Actor names the client's user in the log. Defaults to nobody.
+	Actor string
+	// Expires ends live connections, which may then come back and be asked
+	// again. Defaults to never.
+	Expires time.Time
+}
+
+// Authorize decides what the client of a request may do with an entity. It is
+// asked on every pull and every subscription, also for names that are no entity.
+// An *echo.HTTPError is answered with its own status, any other error with 500.
+type Authorize func(c echo.Context, entity string) (Access, error)
+
+// UnsafeAllowAll lets everybody see and change everything. INSECURE: for
+// demonstrations and tests only.
+func UnsafeAllowAll(echo.Context, string) (Access, error) {
+	return Access{Read: true, Write: true, AllScopes: true}, nil
+}
+
+// caller is who stands behind one request.
+type caller struct {
+	authorize func(entity string) (Access, error)
+}
+
+// filter gives what the client may see of an entity. Entities that do not exist
+// and those that it may not read answer alike.
+func (h *Handlers) filter(who caller, entity string) (trackers.Filter, Access, error) {
+	access, err := who.authorize(entity)
+	if err != nil {
+		return trackers.Filter{}, Access{}, h.authError(err)
+	}
+	if h.log.Entity(entity) == nil || !access.Read {
+		return trackers.Filter{}, Access{}, unknownEntity(entity)
+	}
+	return trackers.Filter{Entity: entity, All: access.AllScopes, Scopes: access.Scopes}, access, nil
+}
+
+func (h *Handlers) authError(err error) error {
+	var he *echo.HTTPError
+	if !errors.As(err, &he) || he.Code < 400 || he.Code > 599 {
+		h.logger.Error("gormsync: Config.Authorize failed", "error", err)
+		return &apiError{status: http.StatusInternalServerError, Code: "internal", Message: "The server could not decide on access; its log says why."}
+	}
+	switch he.Code {
+	case http.StatusUnauthorized:
+		return &apiError{status: he.Code, Code: "unauthorized", Message: "Sign in first."}
+	case http.StatusForbidden:
+		return &apiError{status: he.Code, Code: "forbidden", Message: "You have no access to this entity."}
+	}
+	return &apiError{status: he.Code, Code: "refused", Message: http.StatusText(he.Code)}
+}

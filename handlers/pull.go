@@ -1,0 +1,168 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/rhtmx/gormsync/models"
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// maxLimit is the most changes of one answer with a limit; without one the
+// answer is complete and streamed.
+const maxLimit = 10000
+
+// appender is a row of either log as JSON.
+type appender[T any] interface {
+	*T
+	AppendJSON([]byte) []byte
+}
+
+// pull is one GET for one entity.
+type pull struct {
+	filter trackers.Filter
+	cursor models.Cursor
+	limit  int // 0: everything
+	reset  bool
+}
+
+// parsePull reads since and limit. An expired position of an original client,
+// which cannot be told so, becomes a snapshot.
+func (h *Handlers) parsePull(filter trackers.Filter, query url.Values) (pull, error) {
+	p := pull{filter: filter}
+	if s := query.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return p, &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: "limit must be a whole number above 0."}
+		}
+		p.limit = min(n, maxLimit)
+	}
+	since := query.Get("since")
+	if isDecimal(since) { // a version of the original server
+		p.reset = since != "0"
+		return p, nil
+	}
+	cursor, isVersion, err := models.ParseCursor(since)
+	if err != nil {
+		return p, err
+	}
+	err = h.check(cursor, filter)
+	if errors.Is(err, models.ErrCursorExpired) && isVersion {
+		p.reset = true
+		return p, nil
+	}
+	p.cursor = cursor
+	return p, err
+}
+
+func isDecimal(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil
+}
+
+// check refuses a cursor that cannot be followed: of another database, or one
+// that has not followed this entity under these scopes.
+func (h *Handlers) check(c models.Cursor, f trackers.Filter) error {
+	if c.IsZero() {
+		return nil
+	}
+	if err := h.log.Accept(c); err != nil {
+		return err
+	}
+	if !c.HasCover(f.Cover()) {
+		return models.ErrCursorExpired
+	}
+	return nil
+}
+
+// pullChanges answers GET /sync/:entity.
+func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who caller, entity string) {
+	filter, _, err := h.filter(who, entity)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	p, err := h.parsePull(filter, r.URL.Query())
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	read := func(ctx context.Context, c models.Cursor) (trackers.Page[models.Change], error) {
+		if c.IsZero() || c.Page != nil {
+			return h.changes.Snapshot(ctx, filter, c, p.limit)
+		}
+		return h.changes.Read(ctx, []trackers.Filter{filter}, c, p.limit)
+	}
+	stream[models.Change, *models.Change](h, w, r, p, read)
+}
+
+// pullFields answers GET /field-sync/:entity. From nothing it tells the field
+// log from its beginning.
+func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller, entity string) {
+	filter, _, err := h.filter(who, entity)
+	if err == nil && !h.log.Entity(entity).FieldLog {
+		err = unknownEntity(entity)
+	}
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	p, err := h.parsePull(filter, r.URL.Query())
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	read := func(ctx context.Context, c models.Cursor) (trackers.Page[models.FieldChange], error) {
+		return h.fields.Read(ctx, []trackers.Filter{filter}, c, p.limit)
+	}
+	stream[models.FieldChange, *models.FieldChange](h, w, r, p, read)
+}
+
+// stream writes the pages of a pull as one JSON object. A page is read whole, and
+// its connection given back, before it is written: a slow client must not hold a
+// connection of the pool.
+func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Request, p pull, read func(context.Context, models.Cursor) (trackers.Page[T], error)) {
+	page, err := read(r.Context(), p.cursor)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.Header().Set("Cache-Control", "private, no-cache")
+	b := models.AppendString([]byte(`{"entity":`), p.filter.Entity)
+	b = strconv.AppendBool(append(b, `,"reset":`...), p.reset)
+	b = append(b, `,"changes":[`...)
+	for rows := 0; ; {
+		b = appendRows[T, P](b, page.Entries, rows > 0)
+		rows += len(page.Entries)
+		if !page.More || p.limit > 0 {
+			break
+		}
+		if _, err := w.Write(b); err != nil {
+			return // the client is gone
+		}
+		b = b[:0]
+		if page, err = read(r.Context(), page.Cursor); err != nil {
+			h.logger.Error("gormsync: a pull broke off", "entity", p.filter.Entity, "error", err)
+			panic(http.ErrAbortHandler) // the client sees a broken answer, not a short one
+		}
+	}
+	page.Cursor.Covers = []models.Cover{p.filter.Cover()}
+	b = models.AppendString(append(b, `],"cursor":`...), page.Cursor.String())
+	b = models.AppendString(append(b, `,"version":`...), page.Cursor.Version())
+	b = strconv.AppendBool(append(b, `,"has_more":`...), page.More)
+	_, _ = w.Write(append(b, '}')) // the client is gone if this fails
+}
+
+func appendRows[T any, P appender[T]](b []byte, entries []trackers.Entry[T], follows bool) []byte {
+	for i := range entries {
+		if follows || i > 0 {
+			b = append(b, ',')
+		}
+		b = P(&entries[i].Row).AppendJSON(b)
+	}
+	return b
+}

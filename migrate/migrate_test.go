@@ -1,0 +1,89 @@
+package migrate_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/internal/dbtest"
+	"github.com/rhtmx/gormsync/migrate"
+	"github.com/rhtmx/gormsync/models"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func epoch(t *testing.T, db *gorm.DB, tables models.Tables) string {
+	t.Helper()
+	var m models.Meta
+	require.NoError(t, db.Table(tables.Meta).Where("key = ?", models.MetaEpoch).Take(&m).Error)
+	return m.Value
+}
+
+func TestUpAndDown(t *testing.T) {
+	for _, prefix := range []string{"", "Odd-"} {
+		dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+			db, tables := d.Open(t), models.TablesFor(prefix)
+			v, err := migrate.Version(t.Context(), db, prefix)
+			require.NoError(t, err)
+			require.Zero(t, v)
+			require.NoError(t, migrate.Up(t.Context(), db, prefix))
+			first := epoch(t, db, tables)
+			require.NoError(t, migrate.Up(t.Context(), db, prefix))
+			require.Equal(t, first, epoch(t, db, tables), "the second Up changed the epoch")
+			v, err = migrate.Version(t.Context(), db, prefix)
+			require.NoError(t, err)
+			require.Equal(t, migrate.SchemaVersion, v)
+
+			require.NoError(t, db.Table(tables.Changes).Create(&models.Change{Entity: "todos", EntityID: "1", Action: models.Create}).Error)
+			require.NoError(t, migrate.Down(t.Context(), db, prefix))
+			require.NoError(t, migrate.Down(t.Context(), db, prefix))
+			for _, table := range []string{tables.Changes, tables.Fields, tables.Meta} {
+				require.False(t, db.Migrator().HasTable(table), table)
+			}
+			require.NoError(t, migrate.Up(t.Context(), db, prefix))
+			require.NotEqual(t, first, epoch(t, db, tables), "the cursors of the removed log are still good")
+		})
+	}
+}
+
+// Each pool has connections of its own, as each process would.
+func TestUpFromManyAtOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		var all sync.WaitGroup
+		begin := make(chan struct{})
+		errs := make(chan error, 8)
+		for range 8 {
+			db := d.Open(t)
+			all.Go(func() {
+				<-begin
+				errs <- migrate.Up(context.Background(), db, "")
+			})
+		}
+		close(begin)
+		all.Wait()
+		close(errs)
+		for err := range errs {
+			require.NoError(t, err)
+		}
+		var facts int64
+		require.NoError(t, d.Open(t).Table(models.TablesFor("").Meta).Count(&facts).Error)
+		require.EqualValues(t, 2, facts)
+	})
+}
+
+func TestUpRefusesLaterVersions(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db := d.Open(t)
+		require.NoError(t, migrate.Up(t.Context(), db, ""))
+		set := func(v string) {
+			require.NoError(t, db.Save(&models.Meta{Key: models.MetaSchema, Value: v}).Error)
+		}
+		set("99")
+		require.ErrorContains(t, migrate.Up(t.Context(), db, ""), "use a newer gormsync")
+		set("one")
+		require.ErrorContains(t, migrate.Up(t.Context(), db, ""), "which is no number")
+	})
+}

@@ -1,0 +1,104 @@
+package models
+
+import "time"
+
+// DefaultPrefix begins the names of the log tables, as in rhtmx-sync.
+const DefaultPrefix = "_rhtmx_"
+
+// Tables names the tables of one installation.
+type Tables struct {
+	Changes string // one row a change, e.g. _rhtmx_sync_log
+	Fields  string // one row a changed field, e.g. _rhtmx_field_sync_log
+	Meta    string // keys and values, e.g. _rhtmx_sync_meta
+}
+
+// TablesFor gives the table names for a prefix; an empty one means DefaultPrefix.
+func TablesFor(prefix string) Tables {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta"}
+}
+
+// Change is one row of the change log: one row of a tracked table that was
+// created, updated or deleted. It is a GORM model and, as JSON, the change of
+// the wire contract.
+type Change struct {
+	// ID numbers the log's rows. It is taken while the changed row is locked, so
+	// for one row it grows in the order of its changes; between rows it says
+	// nothing about the order of commits.
+	ID int64 `gorm:"primaryKey;autoIncrement" json:"id"`
+	// Entity is the table's name.
+	Entity string `gorm:"not null" json:"entity"`
+	// EntityID is the row's primary key as text; see EncodeID for composite keys.
+	EntityID string `gorm:"not null" json:"entity_id"`
+	Action   Action `gorm:"not null" json:"action"`
+	// Data is the row after the change by column name; nil for a delete.
+	Data JSON `json:"data"`
+	// Version equals ID.
+	Version int64 `gorm:"not null" json:"version"`
+	// ClientID names the client that made the change; nil if none said so.
+	ClientID *string `json:"client_id"`
+	// Actor names who made the change; empty if nobody is known.
+	Actor string `gorm:"not null;default:''" json:"actor"`
+	// MutationID is the client's own name for the change; empty for the server's changes.
+	MutationID string `gorm:"not null;default:''" json:"mutation_id,omitempty"`
+	// CreatedAt is when the server wrote the change.
+	CreatedAt time.Time `gorm:"not null" json:"created_at"`
+	// EditedAt is when the change was made: the client's time, never later than CreatedAt.
+	EditedAt time.Time `gorm:"not null" json:"-"`
+	// Tx tells the transaction: its xid on PostgreSQL, the ID of its first log row on SQLite.
+	Tx int64 `gorm:"not null;default:0" json:"-"`
+	// Scope is the text of the scope column; nil if the entity has none or the row's is NULL.
+	Scope *string `json:"-"`
+	// Move marks the two log rows of a change of scope.
+	Move Move `gorm:"not null;default:''" json:"-"`
+}
+
+// TableName implements schema.Tabler with the default prefix.
+func (Change) TableName() string { return TablesFor("").Changes }
+
+// FieldChange is one row of the field log: one field of one change.
+type FieldChange struct {
+	// ID numbers the rows of the field log.
+	ID int64 `gorm:"primaryKey;autoIncrement" json:"id"`
+	// Entity and EntityID are those of the change.
+	Entity   string `gorm:"not null" json:"entity"`
+	EntityID string `gorm:"not null" json:"entity_id"`
+	// Field is the column's name.
+	Field string `gorm:"not null" json:"field"`
+	// Value is the field's new value; nil when Action is Delete.
+	Value JSON `json:"value"`
+	// Action is Update, or Delete when the field became NULL or the row went.
+	Action Action `gorm:"not null" json:"action"`
+	// Version is the Version of the change.
+	Version int64 `gorm:"not null" json:"version"`
+	// ClientID and Actor are those of the change.
+	ClientID *string `json:"client_id"`
+	Actor    string  `gorm:"not null;default:''" json:"actor"`
+	// Timestamp is when the edit was made: the change's EditedAt.
+	Timestamp time.Time `gorm:"not null" json:"timestamp"`
+	// Tx and Scope are those of the change.
+	Tx    int64   `gorm:"not null;default:0" json:"-"`
+	Scope *string `json:"-"`
+}
+
+// TableName implements schema.Tabler with the default prefix.
+func (FieldChange) TableName() string { return TablesFor("").Fields }
+
+// Meta is one fact about the log itself, such as its schema version.
+type Meta struct {
+	Key   string `gorm:"primaryKey"`
+	Value string `gorm:"not null"`
+}
+
+// TableName implements schema.Tabler with the default prefix.
+func (Meta) TableName() string { return TablesFor("").Meta }
+
+// Keys of Meta.
+const (
+	// MetaSchema holds the schema version of the log tables, a decimal number.
+	MetaSchema = "schema_version"
+	// MetaEpoch holds a random text that is part of every cursor's epoch.
+	MetaEpoch = "epoch"
+)

@@ -1,0 +1,170 @@
+package gormsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/handlers"
+	"github.com/rhtmx/gormsync/listener"
+	"github.com/rhtmx/gormsync/migrate"
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// ErrClosed is what Start returns after Close.
+var ErrClosed = handlers.ErrClosed
+
+var errNotUsed = errors.New("gormsync: the plugin has no database yet; call db.Use(sync) first")
+
+// Plugin records the changes of its entities and serves them. It is a
+// gorm.Plugin. Make it with New.
+type Plugin struct {
+	cfg Config
+
+	mu       sync.Mutex
+	log      *trackers.Log
+	handlers *handlers.Handlers
+	started  bool
+	closed   bool
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+var _ gorm.Plugin = (*Plugin)(nil)
+
+// New makes a plugin. It checks the configuration and does nothing else: no
+// connection, no goroutine.
+func New(cfg Config) (*Plugin, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Plugin{cfg: cfg.withDefaults()}, nil
+}
+
+// Name implements gorm.Plugin.
+func (p *Plugin) Name() string { return "gormsync" }
+
+// Initialize implements gorm.Plugin; db.Use calls it. It makes the log tables
+// unless SkipMigrate is set, and from then on every change that goes through db
+// is recorded. Plugins like dbresolver call it again for further connections.
+func (p *Plugin) Initialize(db *gorm.DB) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := trackers.CheckDialect(db); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if !p.cfg.SkipMigrate {
+		if err := migrate.Up(ctx, db, p.cfg.TablePrefix); err != nil {
+			return err
+		}
+	}
+	if p.log == nil {
+		if err := p.bind(ctx, db); err != nil {
+			return err
+		}
+	}
+	return p.log.Capture(db)
+}
+
+func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
+	log, err := trackers.NewLog(ctx, db, trackers.Config{
+		Entities: p.cfg.Entities, Prefix: p.cfg.TablePrefix, NoWrap: p.cfg.NoWrap, Ring: p.ring,
+	})
+	if err != nil {
+		return err
+	}
+	p.log = log
+	p.handlers = handlers.New(handlers.Config{
+		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
+	})
+	return nil
+}
+
+// ring is the bell: a commit was seen, or somebody thinks that there was one.
+func (p *Plugin) ring() { p.handlers.Ring() }
+
+// Mount adds the routes to an Echo group, such as e.Group("/api"); what
+// middleware the group has runs before them. The hub starts with the first
+// connection, or with Start.
+func (p *Plugin) Mount(g *echo.Group) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handlers == nil {
+		return fmt.Errorf("%w, then Mount", errNotUsed)
+	}
+	return p.handlers.Mount(g)
+}
+
+// Start begins to follow the log, so that the first connection need not wait for
+// it. It fails fast when the database cannot be read. A second call does
+// nothing; after Close it returns ErrClosed.
+func (p *Plugin) Start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.handlers == nil:
+		return fmt.Errorf("%w, then Start", errNotUsed)
+	case p.closed:
+		return ErrClosed
+	case p.started:
+		return nil
+	}
+	if err := p.handlers.Start(ctx); err != nil {
+		return err
+	}
+	p.started = true
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	if p.cfg.Poll > 0 {
+		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
+	}
+	return nil
+}
+
+// Close ends all live connections, telling the clients to come back, and stops
+// following the log. It waits until all is quiet, or until ctx ends and then
+// returns its error. Changes go on being recorded. A second call does nothing.
+//
+// Call it before e.Shutdown, which does not end WebSockets.
+func (p *Plugin) Close(ctx context.Context) error {
+	p.mu.Lock()
+	h, stop := p.handlers, p.stop
+	p.closed = true
+	p.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	if stop != nil {
+		stop()
+	}
+	if err := h.Close(ctx); err != nil {
+		return fmt.Errorf("gormsync: closing: %w", err)
+	}
+	p.running.Wait()
+	return nil
+}
+
+// Changes gives the change log; nil before db.Use.
+func (p *Plugin) Changes() *trackers.Changes {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.log == nil {
+		return nil
+	}
+	return p.log.Changes()
+}
+
+// Fields gives the field log; nil before db.Use.
+func (p *Plugin) Fields() *trackers.Fields {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.log == nil {
+		return nil
+	}
+	return p.log.Fields()
+}

@@ -1,0 +1,138 @@
+package trackers
+
+import (
+	"bytes"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// batch is what one statement changed.
+type batch struct {
+	entity        *Tracked
+	at            time.Time
+	actor, client string
+	rows          []logRow
+}
+
+// logRow is one row for the change log, with its rows for the field log.
+type logRow struct {
+	id     string
+	action models.Action
+	move   models.Move
+	scope  *string
+	data   []byte // nil for a delete
+	fields []logField
+}
+
+// logField is one row for the field log.
+type logField struct {
+	name  string
+	value []byte // nil for a delete
+}
+
+func newBatch(db *gorm.DB, e *Tracked) *batch {
+	ctx := db.Statement.Context
+	return &batch{entity: e, at: db.NowFunc().UTC().Truncate(time.Microsecond), actor: actorOf(ctx), client: clientOf(ctx)}
+}
+
+// change adds what happened to one row; before is nil for a row that was not
+// there, after for one that is no more. A row marked as deleted counts as not there.
+func (b *batch) change(p *plan, before, after *image) {
+	alive := func(im *image) bool { return im != nil && !p.gone(im) }
+	switch was, is := alive(before), alive(after); {
+	case was && is && before.id != after.id:
+		b.deleted(p, before)
+		b.created(p, after)
+	case was && is:
+		b.updated(p, before, after)
+	case is:
+		b.created(p, after)
+	case was:
+		b.deleted(p, before)
+	}
+}
+
+func (b *batch) created(p *plan, im *image) {
+	b.rows = append(b.rows, logRow{
+		id: im.id, action: models.Create, scope: p.scopeOf(im), data: im.data(), fields: b.allFields(p, im),
+	})
+}
+
+func (b *batch) deleted(p *plan, im *image) {
+	b.rows = append(b.rows, logRow{
+		id: im.id, action: models.Delete, scope: p.scopeOf(im), fields: b.noFields(p, im),
+	})
+}
+
+func (b *batch) updated(p *plan, before, after *image) {
+	if bytes.Equal(before.buf, after.buf) {
+		return
+	}
+	from, to := p.scopeOf(before), p.scopeOf(after)
+	if !sameScope(from, to) {
+		b.moved(p, before, after, from, to)
+		return
+	}
+	if bytes.Equal(before.data(), after.data()) {
+		return // only hidden columns differ
+	}
+	row := logRow{id: after.id, action: models.Update, scope: to, data: after.data()}
+	if p.entity.FieldLog {
+		for i := range p.cols[:p.visible] {
+			if !bytes.Equal(before.col(i), after.col(i)) {
+				row.fields = append(row.fields, fieldOf(p, after, i))
+			}
+		}
+	}
+	b.rows = append(b.rows, row)
+}
+
+// moved writes a leave under the old scope and the change under the new one.
+func (b *batch) moved(p *plan, before, after *image, from, to *string) {
+	b.rows = append(b.rows,
+		logRow{id: before.id, action: models.Delete, move: models.MoveLeave, scope: from, fields: b.noFields(p, before)},
+		logRow{id: after.id, action: models.Update, move: models.MoveEnter, scope: to, data: after.data(), fields: b.allFields(p, after)},
+	)
+}
+
+func sameScope(a, b *string) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// allFields: every field that holds something. The key is left out: it is in the
+// entity id, and the original field client would key the row anew by it.
+func (b *batch) allFields(p *plan, im *image) []logField {
+	if !p.entity.FieldLog {
+		return nil
+	}
+	fields := make([]logField, 0, p.visible)
+	for i := range p.cols[:p.visible] {
+		if !p.cols[i].field.PrimaryKey && !isNull(im.col(i)) {
+			fields = append(fields, fieldOf(p, im, i))
+		}
+	}
+	return fields
+}
+
+// noFields: every field that held something goes.
+func (b *batch) noFields(p *plan, im *image) []logField {
+	fields := b.allFields(p, im)
+	for i := range fields {
+		fields[i].value = nil
+	}
+	return fields
+}
+
+func fieldOf(p *plan, im *image, i int) logField {
+	f := logField{name: p.cols[i].name}
+	if v := im.col(i); !isNull(v) {
+		f.value = v
+	}
+	return f
+}

@@ -1,0 +1,40 @@
+package trackers
+
+import "context"
+
+type (
+	actorKey   struct{}
+	clientKey  struct{}
+	untrackKey struct{}
+)
+
+// WithActor returns a context whose changes carry the actor's name in the log.
+func WithActor(ctx context.Context, actor string) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+// WithClient returns a context whose changes carry the client's id in the log,
+// so that the client knows its own changes when they come back.
+func WithClient(ctx context.Context, clientID string) context.Context {
+	return context.WithValue(ctx, clientKey{}, clientID)
+}
+
+// Untracked returns a context whose changes are in no log: no client will hear
+// of them.
+func Untracked(ctx context.Context) context.Context {
+	return context.WithValue(ctx, untrackKey{}, true)
+}
+
+func actorOf(ctx context.Context) string {
+	s, _ := ctx.Value(actorKey{}).(string)
+	return s
+}
+
+func clientOf(ctx context.Context) string {
+	s, _ := ctx.Value(clientKey{}).(string)
+	return s
+}
+
+func untracked(ctx context.Context) bool {
+	return ctx.Value(untrackKey{}) != nil
+}

@@ -1,0 +1,137 @@
+package trackers
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/schema"
+)
+
+// Entity says which model is tracked and how.
+type Entity struct {
+	// Model is a pointer to the model's struct, such as &Todo{}. Required.
+	Model any
+	// Scope names the column that partitions the entity: clients see the rows of
+	// their scopes only. Defaults to none: then only an Access with AllScopes
+	// sees the entity.
+	Scope string
+	// FieldLog writes a row for each changed field to the field log as well.
+	// Defaults to false.
+	FieldLog bool
+	// Writable lets clients push changes of this entity. Tracking an entity does
+	// not make it writable. Defaults to false.
+	Writable bool
+	// Hide names columns that never reach a log or a client, beside those tagged
+	// json:"-" or gorm:"->:false". Defaults to none.
+	Hide []string
+}
+
+// Tracked is an Entity bound to its table.
+type Tracked struct {
+	Entity
+	// Name is the table's name, which is the entity's name for clients.
+	Name string
+	// Schema is GORM's view of the model.
+	Schema *schema.Schema
+
+	hidden map[string]bool // by column
+	soft   []*schema.Field // columns that mark a row as deleted
+}
+
+// CheckModel tells why a model cannot be tracked: it must be a struct, or a
+// pointer to one, that GORM understands and that has a primary key.
+func CheckModel(model any) error {
+	t := reflect.TypeOf(model)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return fmt.Errorf("gormsync: the model %T is no struct; give a pointer to the model, such as &Todo{}", model)
+	}
+	s, err := schema.Parse(model, &sync.Map{}, schema.NamingStrategy{})
+	if err != nil {
+		return fmt.Errorf("gormsync: GORM cannot use the model %T: %w", model, err)
+	}
+	if len(s.PrimaryFields) == 0 {
+		return fmt.Errorf("gormsync: the model %T has no primary key, so its rows cannot be told apart; tag a field with gorm:\"primaryKey\"", model)
+	}
+	return nil
+}
+
+// bind finds an entity's table and columns by the naming rules of db.
+func bind(db *gorm.DB, e Entity) (*Tracked, error) {
+	stmt := &gorm.Statement{DB: db}
+	if err := stmt.Parse(e.Model); err != nil {
+		return nil, fmt.Errorf("gormsync: GORM cannot use the model %T: %w", e.Model, err)
+	}
+	t := &Tracked{Entity: e, Name: lastName(stmt.Schema.Table), Schema: stmt.Schema, hidden: map[string]bool{}}
+	for _, name := range e.Hide {
+		f := t.Schema.LookUpField(name)
+		if f == nil || f.DBName == "" {
+			return nil, fmt.Errorf("gormsync: the entity %s hides %q, which is no column of %T", t.Name, name, e.Model)
+		}
+		t.hidden[f.DBName] = true
+	}
+	for _, f := range t.Schema.Fields {
+		if f.DBName == "" {
+			continue
+		}
+		if hiddenByTag(f) {
+			t.hidden[f.DBName] = true
+		}
+		if _, ok := reflect.New(f.IndirectFieldType).Interface().(schema.DeleteClausesInterface); ok {
+			t.soft = append(t.soft, f)
+		}
+	}
+	if e.Scope != "" {
+		f := t.Schema.LookUpField(e.Scope)
+		if f == nil || f.DBName == "" {
+			return nil, fmt.Errorf("gormsync: the entity %s has the scope %q, which is no column of %T", t.Name, e.Scope, e.Model)
+		}
+		t.Scope = f.DBName
+	}
+	return t, nil
+}
+
+// hiddenByTag: what JSON must not show, or GORM must not read, is probably a secret.
+func hiddenByTag(f *schema.Field) bool {
+	return f.Tag.Get("json") == "-" || !f.Readable
+}
+
+// bindAll binds every entity and refuses two of the same name.
+func bindAll(db *gorm.DB, entities []Entity) (map[string]*Tracked, error) {
+	all := make(map[string]*Tracked, len(entities))
+	for _, e := range entities {
+		t, err := bind(db, e)
+		if err != nil {
+			return nil, err
+		}
+		if other := all[t.Name]; other != nil {
+			return nil, fmt.Errorf("gormsync: the models %T and %T have the same table %s; track one of them", other.Model, e.Model, t.Name)
+		}
+		all[t.Name] = t
+	}
+	return all, nil
+}
+
+// lastName is the table's name without its schema.
+func lastName(table string) string {
+	return table[strings.LastIndexByte(table, '.')+1:]
+}
+
+// tableOf is the name of the table that a statement is about. Statement.Table
+// holds the alias when there is one, as in db.Table("todos AS t").
+func tableOf(stmt *gorm.Statement) string {
+	if stmt.TableExpr == nil || !strings.ContainsAny(stmt.TableExpr.SQL, " \t\n") {
+		return lastName(stmt.Table)
+	}
+	word := strings.FieldsFunc(stmt.TableExpr.SQL, func(r rune) bool { return slices.Contains([]rune(" \t\r\n"), r) })
+	if len(word) == 0 {
+		return stmt.Table
+	}
+	return strings.Trim(lastName(word[0]), "\"`[]")
+}

@@ -1,0 +1,294 @@
+package trackers
+
+import (
+	"context"
+	"slices"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/schema"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// postgres18 is the first PostgreSQL whose RETURNING knows the old row.
+const postgres18 = 180000
+
+// exec runs a statement of which GORM wants no rows, collects its changes and
+// gives the number of rows it affected.
+func (c *intercept) exec(ctx context.Context, p *plan, query string, args []any) (count int64, err error) {
+	if c.action == models.Update && c.oneTrip(p) {
+		return c.execOneTrip(ctx, p)
+	}
+	t, err := c.extend(ctx, p, query+" RETURNING ", args)
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(t.vals)), nil
+}
+
+// query runs a statement of which GORM wants rows.
+func (c *intercept) query(ctx context.Context, p *plan, query string, args []any) (*tape, error) {
+	return c.extend(ctx, p, query+",", args)
+}
+
+// extend completes a statement that ends in RETURNING with our columns.
+func (c *intercept) extend(ctx context.Context, p *plan, query string, args []any) (*tape, error) {
+	if c.log.server >= postgres18 && c.action != models.Delete {
+		return c.extendOldNew(ctx, p, query, args)
+	}
+	before, err := c.before(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.ConnPool.QueryContext(ctx, query+p.returning(c.db.Statement), args...)
+	if err != nil {
+		return nil, err
+	}
+	t, r := &tape{}, newReader(p)
+	var after []*image
+	err = t.record(rows, []*reader{r}, func() error {
+		im, err := r.take(ctx)
+		after = append(after, im)
+		return err
+	})
+	if err == nil {
+		c.pair(p, before, after)
+	}
+	return t, err
+}
+
+// pair matches the images of before and after.
+func (c *intercept) pair(p *plan, before map[string]*image, after []*image) {
+	switch {
+	case c.action == models.Delete:
+		for _, im := range after {
+			c.changes.deleted(p, im)
+		}
+	case c.action == models.Update && p.assigns(c.db.Statement, p.pks):
+		c.pairMoved(p, before, after)
+	default:
+		for _, im := range after {
+			c.changes.change(p, before[im.id], im)
+		}
+	}
+}
+
+// pairMoved: keys changed, so only one row alone can be told to be the same.
+func (c *intercept) pairMoved(p *plan, before map[string]*image, after []*image) {
+	if len(before) == 1 && len(after) == 1 {
+		for _, im := range before {
+			c.changes.change(p, im, after[0])
+		}
+		return
+	}
+	kept := map[string]bool{}
+	for _, im := range after {
+		kept[im.id] = before[im.id] != nil
+	}
+	for _, im := range before {
+		if !kept[im.id] {
+			c.changes.change(p, im, nil)
+		}
+	}
+	for _, im := range after {
+		c.changes.change(p, before[im.id], im)
+	}
+}
+
+// extendOldNew asks PostgreSQL 18 for the old row and the new one.
+func (c *intercept) extendOldNew(ctx context.Context, p *plan, query string, args []any) (*tape, error) {
+	rows, err := c.ConnPool.QueryContext(ctx, query+p.prefixed("old.")+","+p.prefixed("new."), args...)
+	if err != nil {
+		return nil, err
+	}
+	t, ro, rn := &tape{}, newReader(p), newReader(p)
+	return t, t.record(rows, []*reader{ro, rn}, func() error { return c.takePair(ctx, p, ro, rn) })
+}
+
+func (c *intercept) takePair(ctx context.Context, p *plan, ro, rn *reader) error {
+	var before *image
+	if !ro.absent() {
+		var err error
+		if before, err = ro.take(ctx); err != nil {
+			return err
+		}
+	}
+	after, err := rn.take(ctx)
+	if err == nil {
+		c.changes.change(p, before, after)
+	}
+	return err
+}
+
+// oneTrip reports whether an UPDATE can read the old rows, change them and read
+// the new ones in one statement of PostgreSQL before 18.
+func (c *intercept) oneTrip(p *plan) bool {
+	return c.log.dialect == postgres && c.log.server < postgres18 &&
+		!hasFrom(c.db.Statement) && !p.assigns(c.db.Statement, p.pks)
+}
+
+// execOneTrip locks and reads the rows first, in a CTE. The IN is essential:
+// with the plain WHERE in both, the UPDATE runs ahead and rows that it changed
+// are skipped by the lock. FOR NO KEY UPDATE does not block children's inserts.
+func (c *intercept) execOneTrip(ctx context.Context, p *plan) (int64, error) {
+	stmt := c.db.Statement
+	s := c.derived()
+	c.writeSelect(s, p.list)
+	s.WriteString(" FOR NO KEY UPDATE), u AS (")
+	s.Build("UPDATE", "SET")
+	s.WriteString(" WHERE (" + p.keys("") + ") IN (SELECT " + p.keys("") + " FROM o) RETURNING " + p.list + ")")
+	s.WriteString(" SELECT " + p.prefixed("o.") + "," + p.prefixed("u.") + " FROM o JOIN u ON ")
+	s.WriteString("(" + p.keys("o.") + ") = (" + p.keys("u.") + ")")
+	if stmt.Error != nil {
+		return 0, stmt.Error
+	}
+	rows, err := c.ConnPool.QueryContext(ctx, "WITH o AS MATERIALIZED ("+s.SQL.String(), s.Vars...)
+	if err != nil {
+		return 0, err
+	}
+	ro, ru := newReader(p), newReader(p)
+	var count int64
+	return count, each(rows, nil, []*reader{ro, ru}, func() error {
+		count++
+		return c.takePair(ctx, p, ro, ru)
+	})
+}
+
+// before reads the rows that the statement is going to change.
+func (c *intercept) before(ctx context.Context, p *plan) (map[string]*image, error) {
+	s := c.derived()
+	switch c.action {
+	case models.Create:
+		if !c.collision(s, p) {
+			return nil, nil
+		}
+	case models.Update:
+		list := p.list
+		if hasFrom(c.db.Statement) {
+			list = p.returning(c.db.Statement)
+		}
+		c.writeSelect(s, list)
+	default:
+		return nil, nil // a deleted row comes back from RETURNING as it was
+	}
+	return c.readBefore(ctx, p, s)
+}
+
+func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) (map[string]*image, error) {
+	if c.db.Error != nil {
+		return nil, c.db.Error
+	}
+	if c.log.dialect == postgres {
+		s.WriteString(" FOR NO KEY UPDATE OF ")
+		s.WriteQuoted(c.db.Statement.Table)
+	} else if err := c.log.lockSQLite(ctx, c.ConnPool); err != nil {
+		return nil, err
+	}
+	rows, err := c.ConnPool.QueryContext(ctx, s.SQL.String(), s.Vars...)
+	if err != nil {
+		return nil, err
+	}
+	r := newReader(p)
+	found := map[string]*image{}
+	err = each(rows, nil, []*reader{r}, func() error {
+		im, err := r.take(ctx)
+		if err == nil {
+			found[im.id] = im
+		}
+		return err
+	})
+	return found, err
+}
+
+// lockSQLite takes SQLite's write lock before the first read of a transaction:
+// one that reads first fails at once with "database is locked" when it turns to
+// writing and another has written meanwhile.
+func (l *Log) lockSQLite(ctx context.Context, pool gorm.ConnPool) error {
+	if t := watchedTxOf(pool); t != nil && t.firstID() > 0 {
+		return nil // it has written already
+	}
+	_, err := bare(pool).ExecContext(ctx, "DELETE FROM "+l.quote(l.tables.Changes)+" WHERE 0")
+	return err
+}
+
+// derived makes a statement with the same table and conditions.
+func (c *intercept) derived() *gorm.Statement {
+	stmt := c.db.Statement
+	return &gorm.Statement{
+		DB: c.db, TableExpr: stmt.TableExpr, Table: stmt.Table, Model: stmt.Model, Unscoped: stmt.Unscoped,
+		Schema: stmt.Schema, Context: stmt.Context, ConnPool: c.ConnPool, Clauses: stmt.Clauses,
+		ReflectValue: stmt.ReflectValue, Dest: stmt.Dest,
+	}
+}
+
+// writeSelect writes a SELECT of the rows that the statement's WHERE finds.
+func (c *intercept) writeSelect(s *gorm.Statement, list string) {
+	s.WriteString("SELECT " + list + " FROM ")
+	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
+	if hasFrom(s) {
+		from := s.Clauses["FROM"].Expression.(clause.From)
+		for _, t := range from.Tables {
+			s.WriteByte(',')
+			s.WriteQuoted(t)
+		}
+		for _, j := range from.Joins {
+			s.WriteByte(' ')
+			j.Build(s)
+		}
+	}
+	if _, ok := s.Clauses["WHERE"]; ok {
+		s.WriteByte(' ')
+		s.Build("WHERE")
+	}
+}
+
+// collision writes a SELECT of the rows with which an INSERT … ON CONFLICT DO
+// UPDATE may collide; false if it cannot collide. Columns that the INSERT does
+// not name are made by the database and never collide.
+func (c *intercept) collision(s *gorm.Statement, p *plan) bool {
+	oc, ok := s.Clauses["ON CONFLICT"].Expression.(clause.OnConflict)
+	vals, isValues := s.Clauses["VALUES"].Expression.(clause.Values)
+	if !ok || oc.DoNothing || !isValues {
+		return false
+	}
+	names := make([]string, len(oc.Columns))
+	at := make([]int, len(oc.Columns))
+	for i, col := range oc.Columns {
+		names[i] = col.Name
+		at[i] = slices.IndexFunc(vals.Columns, func(v clause.Column) bool { return v.Name == col.Name })
+		if at[i] < 0 {
+			return false
+		}
+	}
+	var keys [][]any
+	for _, row := range vals.Values {
+		if key := pick(row, at); key != nil {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 || len(names) == 0 {
+		return false
+	}
+	s.WriteString("SELECT " + p.list + " FROM ")
+	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
+	s.WriteString(" WHERE ")
+	col, in := schema.ToQueryValues("", names, keys)
+	clause.IN{Column: col, Values: in}.Build(s)
+	return true
+}
+
+// pick takes the key of a row of VALUES; nil when a part of it is known to the
+// database only.
+func pick(row []any, at []int) []any {
+	key := make([]any, len(at))
+	for i, j := range at {
+		switch v := row[j].(type) {
+		case nil, clause.Expression, gorm.Valuer:
+			return nil
+		default:
+			key[i] = v
+		}
+	}
+	return key
+}

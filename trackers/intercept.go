@@ -1,0 +1,145 @@
+package trackers
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// intercept is the ConnPool of one statement while GORM's own step runs. It
+// knows its statement by the text, extends it, and hands on all else.
+type intercept struct {
+	gorm.ConnPool
+	log     *Log
+	db      *gorm.DB
+	action  models.Action
+	entity  *Tracked
+	done    bool
+	changes *batch
+}
+
+// Commit implements gorm.TxCommitter: GORM has to see that it is in a transaction.
+func (c *intercept) Commit() error { return c.ConnPool.(gorm.TxCommitter).Commit() }
+
+// Rollback implements gorm.TxCommitter.
+func (c *intercept) Rollback() error { return c.ConnPool.(gorm.TxCommitter).Rollback() }
+
+// StmtContext implements gorm.Tx.
+func (c *intercept) StmtContext(ctx context.Context, s *sql.Stmt) *sql.Stmt {
+	return c.ConnPool.(gorm.Tx).StmtContext(ctx, s)
+}
+
+// GetDBConn implements gorm.GetDBConnector.
+func (c *intercept) GetDBConn() (*sql.DB, error) {
+	if v, ok := c.ConnPool.(gorm.GetDBConnector); ok {
+		return v.GetDBConn()
+	}
+	return c.log.pool, nil
+}
+
+// begin tells the statement's own SQL from whatever else runs meanwhile and
+// gives its plan.
+func (c *intercept) begin(ctx context.Context, query string) (*plan, error) {
+	if c.done || query == "" || query != c.db.Statement.SQL.String() {
+		return nil, nil
+	}
+	c.done = true
+	c.changes = newBatch(c.db, c.entity)
+	return c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+}
+
+// ExecContext implements gorm.ConnPool.
+func (c *intercept) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	p, err := c.begin(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return c.ConnPool.ExecContext(ctx, query, args...)
+	}
+	count, err := c.exec(ctx, p, query, args)
+	if err != nil {
+		c.log.forget(c.entity)
+		return nil, err
+	}
+	return result{count: count, pool: c}, nil
+}
+
+// QueryContext implements gorm.ConnPool. It runs when GORM itself wants rows
+// back: those it gets as if nothing had happened.
+func (c *intercept) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	p, err := c.begin(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return c.ConnPool.QueryContext(ctx, query, args...)
+	}
+	t, err := c.query(ctx, p, query, args)
+	if err != nil {
+		c.log.forget(c.entity)
+		return nil, err
+	}
+	return t.rows(ctx)
+}
+
+// result answers as the driver's own would have.
+type result struct {
+	count int64
+	pool  *intercept
+}
+
+// RowsAffected implements sql.Result.
+func (r result) RowsAffected() (int64, error) { return r.count, nil }
+
+// LastInsertId implements sql.Result. GORM asks for it before anything else is written.
+func (r result) LastInsertId() (int64, error) {
+	if r.pool.log.dialect != sqlite {
+		return 0, errors.New("LastInsertId is not supported by this driver")
+	}
+	var id int64
+	err := r.pool.ConnPool.QueryRowContext(context.WithoutCancel(r.pool.db.Statement.Context), "SELECT last_insert_rowid()").Scan(&id)
+	return id, err
+}
+
+// tape holds the rows that GORM asked for.
+type tape struct {
+	cols  []string
+	types []*sql.ColumnType
+	vals  [][]driver.Value
+}
+
+// record reads all rows: the first columns go on the tape, the others are those
+// of the readers. It calls fn for each row.
+func (t *tape) record(rows *sql.Rows, readers []*reader, fn func() error) error {
+	names, err := rows.Columns()
+	if err != nil {
+		return errors.Join(err, rows.Close())
+	}
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return errors.Join(err, rows.Close())
+	}
+	n := len(names)
+	for _, r := range readers {
+		n -= len(r.vals)
+	}
+	t.cols, t.types = names[:n], types[:n]
+	vals, dests := make([]any, n), make([]any, n)
+	for i := range vals {
+		dests[i] = &vals[i]
+	}
+	return each(rows, dests, readers, func() error {
+		line := make([]driver.Value, n)
+		for i, v := range vals {
+			line[i] = v
+		}
+		t.vals = append(t.vals, line)
+		return fn()
+	})
+}

@@ -1,0 +1,413 @@
+package trackers
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// DefaultPage is how many changes a read takes at most unless told otherwise. A
+// page scans the rest of its batch anew, so small pages are slow ones.
+const DefaultPage = 2000
+
+// Filter is one entity as one reader may see it.
+type Filter struct {
+	Entity string
+	// All is every row, whatever its scope; otherwise only those of Scopes.
+	All    bool
+	Scopes []string
+}
+
+// Cover is what a cursor remembers of the filter.
+func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.All, f.Scopes) }
+
+// Entry is one row of a log with the place that it has in the feed.
+type Entry[T any] struct {
+	Row T
+	// Version is the change's version, Tx its transaction, and Last the largest
+	// version among the rows of that transaction in the same read. Entries come
+	// ordered by (Last, Version).
+	Version int64
+	Tx      uint64
+	Last    int64
+}
+
+// Page is what one read of a log gives.
+type Page[T any] struct {
+	Entries []Entry[T]
+	// Cursor is the place after the entries.
+	Cursor models.Cursor
+	// More says to read on from Cursor at once.
+	More bool
+
+	from  models.Cursor
+	batch models.Batch
+}
+
+// After gives the cursor of the place behind entry i.
+func (p *Page[T]) After(i int) models.Cursor {
+	if i == len(p.Entries)-1 {
+		return p.Cursor
+	}
+	c, batch, e := p.from, p.batch, &p.Entries[i]
+	batch.AfterTx, batch.AfterID = e.Last, e.Version
+	if p.Entries[i+1].Last != e.Last {
+		batch.AfterID = e.Last // the transaction is through
+	}
+	c.Batch = &batch
+	return c
+}
+
+// journal reads one of the two logs. Both have the same place in the feed, so
+// one cursor is good for either.
+type journal[T any] struct {
+	log     *Log
+	table   string
+	columns []string
+	version string // the column with the change's version
+	atLeast int    // the smallest limit: the rows of one version stay together
+	dests   func(*T) []any
+	place   func(*T) (id, version, tx int64)
+}
+
+// of tells this log and these filters from others.
+func (j *journal[T]) of(filters []Filter) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(j.table))
+	for _, f := range filters {
+		c := f.Cover()
+		h.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, c.Entity), c.Scopes))
+	}
+	return h.Sum32()
+}
+
+// read gives the entries after a cursor, whole transactions together, at most
+// limit of them (DefaultPage if limit is not positive). Only a transaction
+// longer than that is split. No filters means all entities with all their rows,
+// leaves too.
+func (j *journal[T]) read(ctx context.Context, filters []Filter, c models.Cursor, limit int) (Page[T], error) {
+	if limit <= 0 {
+		limit = DefaultPage
+	}
+	limit = max(limit, j.atLeast)
+	if err := j.log.Accept(c); err != nil {
+		return Page[T]{}, err
+	}
+	c = c.Position()
+	if c.Batch != nil && c.Batch.Of != j.of(filters) && c.Batch.Of != j.of(nil) {
+		c.Batch = nil // of another order: begin the batch again, the reader knows what it has
+	}
+	q := j.query(filters, c, limit+1)
+	rows, err := j.log.pool.QueryContext(ctx, q.sql.String(), j.log.unprepared(q.args...)...)
+	if err != nil {
+		return Page[T]{}, fmt.Errorf("gormsync: reading %s: %w", j.table, err)
+	}
+	to, entries, err := j.scan(rows, c)
+	if err != nil {
+		return Page[T]{}, fmt.Errorf("gormsync: reading %s: %w", j.table, err)
+	}
+	page := Page[T]{Entries: entries, from: c, batch: models.Batch{To: to, Of: j.of(filters)}}
+	if c.Batch != nil {
+		page.batch.Of = c.Batch.Of
+	}
+	page.cut(limit)
+	return page, nil
+}
+
+// cut ends the page at the border of a transaction, or at the border of a
+// version inside one that alone is longer, and makes the cursor.
+func (p *Page[T]) cut(limit int) {
+	if len(p.Entries) <= limit {
+		p.Cursor = p.from
+		p.Cursor.From, p.Cursor.Batch = p.from.From.Union(p.batch.To), nil
+		p.More = p.from.Batch != nil // the batch is through; the log may have gone on since it began
+		return
+	}
+	n, over := limit, p.Entries[limit]
+	for n > 0 && p.Entries[n-1].Last == over.Last {
+		n--
+	}
+	if n == 0 {
+		for n = limit; n > 1 && p.Entries[n-1].Version == over.Version; {
+			n--
+		}
+	}
+	p.More = true
+	p.Cursor = p.After(n - 1)
+	p.Entries = p.Entries[:n:n]
+}
+
+// query asks for the position and the new rows in one statement, so that both
+// are of one moment. A batch that was begun over all entities goes on in that
+// order; the filters then apply to its outcome.
+func (j *journal[T]) query(filters []Filter, c models.Cursor, limit int) *query {
+	l := j.log
+	q := &query{dialect: l.dialect}
+	inner, outer := filters, []Filter(nil)
+	if c.Batch != nil && c.Batch.Of == j.of(nil) {
+		inner, outer = nil, filters
+	}
+	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", j.columns), ", n.last FROM (SELECT 1 AS one) o LEFT JOIN (",
+		"SELECT id, version, last FROM (SELECT id, version, entity, scope, max(version) OVER (PARTITION BY tx) AS last FROM (")
+	j.arms(q, inner, c)
+	q.write(") a) w WHERE 1 = 1")
+	if c.Batch != nil {
+		q.write(" AND (last, version) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
+	}
+	j.anyOf(q, outer)
+	q.write(" ORDER BY last, version, id LIMIT ", q.arg(limit), ") n ON 1 = 1 LEFT JOIN ", l.quote(j.table),
+		" l ON l.id = n.id ORDER BY n.last, n.version, n.id")
+	return q
+}
+
+// arms writes the new rows' ids: one SELECT for the transactions from xmax on and
+// one for those that were open. Written with OR, PostgreSQL would walk the whole
+// primary key.
+func (j *journal[T]) arms(q *query, filters []Filter, c models.Cursor) {
+	if len(filters) == 0 {
+		j.arm(q, nil, c)
+	}
+	for i := range filters {
+		if i > 0 {
+			q.write(" UNION ALL ")
+		}
+		j.arm(q, &filters[i], c)
+	}
+}
+
+func (j *journal[T]) arm(q *query, f *Filter, c models.Cursor) {
+	from := "SELECT id, " + j.version + " AS version, tx, entity, scope FROM " + j.log.quote(j.table) + " WHERE "
+	if q.dialect == sqlite {
+		// Ids are in the order of commits here; by them the change log's end is at hand.
+		first := "tx"
+		if j.version == "id" {
+			first = "id"
+		}
+		q.write(from, first, " >= ", q.arg(int64(c.From.Xmax)))
+		j.conditions(q, f, c)
+		return
+	}
+	q.write(from, "tx >= ", q.arg(int64(c.From.Xmax)))
+	j.conditions(q, f, c)
+	if len(c.From.Xip) > 0 {
+		q.write(" UNION ALL ", from, "tx = ANY(", q.arg(c.From.Array()), "::bigint[])")
+		j.conditions(q, f, c)
+	}
+}
+
+func (j *journal[T]) conditions(q *query, f *Filter, c models.Cursor) {
+	if c.Batch != nil {
+		q.write(" AND tx < ", q.arg(int64(c.Batch.To.Xmax)))
+		if len(c.Batch.To.Xip) > 0 {
+			q.write(" AND tx <> ALL(", q.arg(c.Batch.To.Array()), "::bigint[])")
+		}
+	}
+	if f != nil {
+		q.write(" AND ")
+		f.write(q)
+	}
+}
+
+// anyOf narrows to what one of the filters lets through.
+func (j *journal[T]) anyOf(q *query, filters []Filter) {
+	for i := range filters {
+		if i == 0 {
+			q.write(" AND (")
+		} else {
+			q.write(" OR ")
+		}
+		filters[i].write(q)
+	}
+	if len(filters) > 0 {
+		q.write(")")
+	}
+}
+
+func (f *Filter) write(q *query) {
+	q.write("(entity = ", q.arg(f.Entity))
+	if !f.All {
+		q.write(" AND scope ", q.in(f.Scopes))
+	}
+	q.write(")")
+}
+
+// scan reads the position and the entries.
+func (j *journal[T]) scan(rows *sql.Rows, c models.Cursor) (to models.TxSet, entries []Entry[T], err error) {
+	defer func() {
+		if closeErr := rows.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	var p position
+	var row T
+	var last int64
+	dests := append(p.dests(), j.dests(&row)...)
+	dests = append(dests, optional[int64]{&last})
+	for rows.Next() {
+		row, last = *new(T), 0
+		if err := rows.Scan(dests...); err != nil {
+			return to, nil, err
+		}
+		if id, version, tx := j.place(&row); id != 0 {
+			entries = append(entries, Entry[T]{Row: row, Version: version, Tx: uint64(tx), Last: last})
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return to, nil, err
+	}
+	if c.Batch != nil {
+		return c.Batch.To, entries, nil
+	}
+	to, err = p.after(c.From)
+	return to, entries, err
+}
+
+// position is where the log stands at the moment of a statement.
+type position struct {
+	snapshot string // pg_snapshot; empty on SQLite
+	standby  bool
+	newest   int64 // the highest transaction in the log
+}
+
+func (p *position) dests() []any {
+	return []any{optional[string]{&p.snapshot}, optional[bool]{&p.standby}, optional[int64]{&p.newest}}
+}
+
+// positionSQL selects the columns of a position.
+func (l *Log) positionSQL() string {
+	changes := l.quote(l.tables.Changes)
+	if l.dialect == sqlite {
+		return "'', 0, (SELECT max(id) FROM " + changes + ")"
+	}
+	return "pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1)"
+}
+
+// after is the set of transactions that a reader has who had from and read at p.
+func (p position) after(from models.TxSet) (models.TxSet, error) {
+	newest := max(from.Xmax, uint64(p.newest)+1)
+	if p.snapshot == "" {
+		return models.TxSet{Xmax: newest}, nil
+	}
+	set, err := models.ParseTxSet(p.snapshot)
+	if err != nil {
+		return set, err
+	}
+	if p.standby { // a standby's snapshot does not list the open transactions
+		xmin, _, _ := strings.Cut(p.snapshot, ":")
+		if set.Xmax, err = strconv.ParseUint(xmin, 10, 64); err != nil {
+			return set, err
+		}
+		set.Xip = nil
+	}
+	return from.Union(set.Cap(newest)), nil
+}
+
+// Accept tells whether the log can still be followed from a cursor. It returns
+// models.ErrCursorExpired for the cursor of another database.
+func (l *Log) Accept(c models.Cursor) error {
+	if c.Epoch != l.epoch {
+		return models.ErrCursorExpired
+	}
+	return nil
+}
+
+// Position gives the cursor of the log's present end.
+func (l *Log) Position(ctx context.Context) (models.Cursor, error) {
+	var p position
+	err := l.pool.QueryRowContext(ctx, "SELECT "+l.positionSQL(), l.unprepared()...).Scan(p.dests()...)
+	if err != nil {
+		return models.Cursor{}, fmt.Errorf("gormsync: reading the end of %s: %w", l.tables.Changes, err)
+	}
+	set, err := p.after(models.TxSet{})
+	return models.Cursor{Epoch: l.epoch, From: set}, err
+}
+
+// query is a SQL text with its arguments.
+type query struct {
+	dialect string
+	sql     strings.Builder
+	args    []any
+}
+
+func (q *query) write(parts ...string) {
+	for _, p := range parts {
+		q.sql.WriteString(p)
+	}
+}
+
+// arg adds an argument and gives its placeholder. SQLite's are numbered too,
+// since the order of the text need not be that of the calls.
+func (q *query) arg(v any) string {
+	q.args = append(q.args, v)
+	if q.dialect == sqlite {
+		return "?" + strconv.Itoa(len(q.args))
+	}
+	return "$" + strconv.Itoa(len(q.args))
+}
+
+// in compares with a list of texts.
+func (q *query) in(texts []string) string {
+	if q.dialect == sqlite {
+		b := []byte{'['}
+		for _, s := range texts {
+			b = models.AppendString(comma(b), s)
+		}
+		return "IN (SELECT value FROM json_each(" + q.arg(string(append(b, ']'))) + "))"
+	}
+	return "= ANY(" + q.arg(textArray(texts)) + "::text[])"
+}
+
+func prefixed(prefix string, columns []string) string {
+	return prefix + "." + strings.Join(columns, ", "+prefix+".")
+}
+
+// optional scans a column that an outer join may leave NULL.
+type optional[T any] struct{ to *T }
+
+// Scan implements sql.Scanner.
+func (o optional[T]) Scan(src any) error {
+	var n sql.Null[T]
+	err := n.Scan(src)
+	*o.to = n.V
+	return err
+}
+
+// moment scans a time, also as the text that SQLite keeps.
+type moment struct{ to *time.Time }
+
+// Scan implements sql.Scanner.
+func (m moment) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*m.to = time.Time{}
+	case time.Time:
+		*m.to = v.UTC()
+	case string:
+		for _, layout := range []string{"2006-01-02 15:04:05.999999999-07:00", time.RFC3339Nano, "2006-01-02 15:04:05.999999999"} {
+			if t, err := time.Parse(layout, v); err == nil {
+				*m.to = t.UTC()
+				return nil
+			}
+		}
+		return fmt.Errorf("the time %q is in no known form", v)
+	default:
+		return fmt.Errorf("a time cannot be read from a %T", src)
+	}
+	return nil
+}
+
+// Sees reports whether the filter lets a change through.
+func (f *Filter) Sees(c *models.Change) bool {
+	if f.Entity != c.Entity {
+		return false
+	}
+	return f.All || (c.Scope != nil && slices.Contains(f.Scopes, *c.Scope))
+}

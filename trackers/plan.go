@@ -1,0 +1,163 @@
+package trackers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/schema"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// column is one column of a tracked table that is also a field of its model.
+type column struct {
+	name   string
+	quoted string
+	key    []byte // "name":
+	field  *schema.Field
+	raw    rawEncoder // nil: through the field
+}
+
+// plan says how the rows of a tracked table are read and encoded.
+type plan struct {
+	entity  *Tracked
+	cols    []column
+	visible int   // cols[:visible] make up data; the rest only identify the row
+	pks     []int // into cols
+	scope   int   // into cols, -1 without scopes
+	soft    []int // into cols
+	byName  map[string]int
+	list    string // the quoted columns, joined with commas
+}
+
+// planOf gives the plan of an entity. It reads which columns the table really
+// has, once: a model may have fields that the table lacks, and naming those
+// would make the application's statement fail.
+func (l *Log) planOf(ctx context.Context, pool gorm.ConnPool, t *Tracked) (*plan, error) {
+	if p, ok := l.plans.Load(t.Name); ok {
+		return p.(*plan), nil
+	}
+	rows, err := pool.QueryContext(ctx, "SELECT * FROM "+l.quote(t.Schema.Table)+" WHERE 1=0")
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
+	}
+	names, err := rows.Columns()
+	if closeErr := rows.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
+	}
+	p, err := l.newPlan(t, names)
+	if err != nil {
+		return nil, err
+	}
+	l.plans.Store(t.Name, p)
+	return p, nil
+}
+
+// forget drops an entity's plan, because its table may have changed.
+func (l *Log) forget(t *Tracked) { l.plans.Delete(t.Name) }
+
+func (l *Log) newPlan(t *Tracked, names []string) (*plan, error) {
+	p := &plan{entity: t, scope: -1, byName: map[string]int{}}
+	for _, wanted := range []bool{true, false} { // the visible columns first
+		for _, name := range names {
+			f := t.Schema.FieldsByDBName[name]
+			if f == nil || t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
+				continue
+			}
+			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f)})
+		}
+		if wanted {
+			p.visible = len(p.cols)
+		}
+	}
+	for _, f := range t.Schema.PrimaryFields {
+		i, ok := p.byName[f.DBName]
+		if !ok {
+			return nil, fmt.Errorf("gormsync: the table %s has no column %s, the primary key of its model; migrate the table", t.Name, f.DBName)
+		}
+		p.pks = append(p.pks, i)
+	}
+	return p, nil
+}
+
+// identifies: the key, the scope and the deleted mark are read even when hidden.
+func (t *Tracked) identifies(f *schema.Field) bool {
+	if f.PrimaryKey || (t.Scope != "" && f.DBName == t.Scope) {
+		return true
+	}
+	for _, s := range t.soft {
+		if s == f {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *plan) add(c column) {
+	i := len(p.cols)
+	p.cols = append(p.cols, c)
+	p.byName[c.name] = i
+	if i > 0 {
+		p.list += ","
+	}
+	p.list += c.quoted
+	if p.entity.Scope != "" && c.name == p.entity.Scope {
+		p.scope = i
+	}
+	for _, s := range p.entity.soft {
+		if s == c.field {
+			p.soft = append(p.soft, i)
+		}
+	}
+}
+
+// prefixed lists the columns, each after a prefix such as "o.".
+func (p *plan) prefixed(prefix string) string {
+	l := make([]string, len(p.cols))
+	for i := range p.cols {
+		l[i] = prefix + p.cols[i].quoted
+	}
+	return strings.Join(l, ",")
+}
+
+// returning lists the columns for a RETURNING of stmt, qualified when other
+// tables take part in the statement.
+func (p *plan) returning(stmt *gorm.Statement) string {
+	if !hasFrom(stmt) {
+		return p.list
+	}
+	return p.prefixed(stmt.Quote(clause.Table{Name: stmt.Table}) + ".")
+}
+
+func hasFrom(stmt *gorm.Statement) bool {
+	from, ok := stmt.Clauses["FROM"].Expression.(clause.From)
+	return ok && len(from.Tables) > 0
+}
+
+// keys lists the primary key's columns, each after a prefix.
+func (p *plan) keys(prefix string) string {
+	l := make([]string, len(p.pks))
+	for i, k := range p.pks {
+		l[i] = prefix + p.cols[k].quoted
+	}
+	return strings.Join(l, ",")
+}
+
+// assigns reports whether an UPDATE assigns one of the columns.
+func (p *plan) assigns(stmt *gorm.Statement, cols []int) bool {
+	set, _ := stmt.Clauses["SET"].Expression.(clause.Set)
+	for _, a := range set {
+		for _, c := range cols {
+			if p.cols[c].name == a.Column.Name {
+				return true
+			}
+		}
+	}
+	return false
+}

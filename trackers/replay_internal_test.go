@@ -1,0 +1,23 @@
+package trackers
+
+import (
+	"database/sql/driver"
+	"testing"
+)
+
+func BenchmarkReplay(b *testing.B) {
+	t := &tape{cols: []string{"id"}, vals: [][]driver.Value{{int64(1)}}}
+	for b.Loop() {
+		rows, err := t.rows(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				b.Fatal(err)
+			}
+		}
+		_ = rows.Close()
+	}
+}

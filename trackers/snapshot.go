@@ -1,0 +1,217 @@
+package trackers
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"reflect"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// Snapshot gives a page of a table's present rows as creates, by primary key:
+// those behind after (an entity id; empty for the first), at most limit
+// (DefaultPage if not positive). Its cursor is the place from which to follow
+// the log once the snapshot is complete, and holds the place in the snapshot as
+// Page until then. The position is taken before the first row, so that a change
+// made while paging comes again from the log.
+func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, limit int) (Page[models.Change], error) {
+	l := c.log
+	t := l.Entity(f.Entity)
+	if t == nil {
+		return Page[models.Change]{}, fmt.Errorf("gormsync: no model has the table %q; name it in Config.Entities", f.Entity)
+	}
+	if limit <= 0 {
+		limit = DefaultPage
+	}
+	after := ""
+	if cursor.Page == nil {
+		var err error
+		if cursor, err = l.Position(ctx); err != nil {
+			return Page[models.Change]{}, err
+		}
+	} else if err := l.Accept(cursor); err != nil {
+		return Page[models.Change]{}, err
+	} else {
+		after = cursor.Page.After
+	}
+	images, err := l.tableRows(ctx, t, f, after, limit+1)
+	if err != nil {
+		return Page[models.Change]{}, err
+	}
+	page := Page[models.Change]{Cursor: cursor}
+	page.Cursor.Page = nil
+	if len(images) > limit {
+		images, page.More = images[:limit], true
+		page.Cursor.Page = &models.Page{After: images[limit-1].id}
+	}
+	page.Entries, err = l.asCreates(ctx, t, images, cursor)
+	return page, err
+}
+
+// asCreates makes creates of rows, each with the newest version that the row had
+// at the cursor. What was logged later comes again with a higher one.
+func (l *Log) asCreates(ctx context.Context, t *Tracked, images []*image, cursor models.Cursor) ([]Entry[models.Change], error) {
+	ids := make([]string, len(images))
+	for i, im := range images {
+		ids[i] = im.id
+	}
+	versions, err := l.versions(ctx, t.Name, ids, cursor.From)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	entries := make([]Entry[models.Change], len(images))
+	for i, im := range images {
+		v := versions[im.id]
+		entries[i].Row = models.Change{
+			ID: v, Entity: t.Name, EntityID: im.id, Action: models.Create, Data: models.JSON(im.data()), Version: v, CreatedAt: now,
+		}
+	}
+	return entries, nil
+}
+
+// versions gives the newest version of each row among the transactions in set.
+func (l *Log) versions(ctx context.Context, entity string, ids []string, set models.TxSet) (map[string]int64, error) {
+	found := make(map[string]int64, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	q := &query{dialect: l.dialect}
+	q.write("SELECT entity_id, max(id) FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id ", q.in(ids))
+	if l.dialect == sqlite {
+		q.write(" AND id < ", q.arg(int64(set.Xmax)))
+	} else {
+		q.write(" AND tx < ", q.arg(int64(set.Xmax)), " AND tx <> ALL(", q.arg(set.Array()), "::bigint[])")
+	}
+	q.write(" GROUP BY entity_id")
+	rows, err := l.pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id string
+		var version int64
+		if err := rows.Scan(&id, &version); err != nil {
+			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
+		}
+		found[id] = version
+	}
+	return found, rows.Err()
+}
+
+// tableRows reads a page of a tracked table in the order of its primary key,
+// without the rows that are marked as deleted.
+func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string, limit int) ([]*image, error) {
+	p, err := l.planOf(ctx, l.pool, t)
+	if err != nil {
+		return nil, err
+	}
+	stmt, err := l.rowsStatement(ctx, p, f, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.pool.QueryContext(ctx, stmt.SQL.String(), stmt.Vars...)
+	if err != nil {
+		l.forget(t)
+		return nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
+	}
+	r := newReader(p)
+	var images []*image
+	err = each(rows, nil, []*reader{r}, func() error {
+		im, err := r.take(ctx)
+		images = append(images, im)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
+	}
+	return images, nil
+}
+
+func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string, limit int) (*gorm.Statement, error) {
+	t := p.entity
+	s := &gorm.Statement{DB: l.db, Table: t.Schema.Table, Schema: t.Schema, Clauses: map[string]clause.Clause{}, Context: ctx}
+	for _, c := range t.Schema.QueryClauses { // soft delete
+		s.AddClause(c)
+	}
+	var where []clause.Expression
+	if !f.All {
+		where = append(where, p.scopeIn(ctx, f.Scopes))
+	}
+	if after != "" {
+		keys, err := p.keyValues(ctx, after)
+		if err != nil {
+			return nil, err
+		}
+		where = append(where, clause.Expr{SQL: "(" + p.keys("") + ") > ?", Vars: []any{keys}})
+	}
+	if len(where) > 0 {
+		s.AddClause(clause.Where{Exprs: where})
+	}
+	s.WriteString("SELECT " + p.list + " FROM ")
+	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
+	if _, ok := s.Clauses["WHERE"]; ok {
+		s.WriteByte(' ')
+		s.Build("WHERE")
+	}
+	s.WriteString(fmt.Sprintf(" ORDER BY %s LIMIT %d", p.keys(""), limit))
+	return s, s.Error
+}
+
+// scopeIn: without a scope column, or without scopes, no row is in sight.
+func (p *plan) scopeIn(ctx context.Context, scopes []string) clause.Expression {
+	if p.scope < 0 {
+		return clause.Expr{SQL: "1 = 0"}
+	}
+	var values []any
+	for _, s := range scopes {
+		// What is no value of the column's type is the scope of no row.
+		if v, err := p.value(ctx, p.scope, s); err == nil {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return clause.Expr{SQL: "1 = 0"}
+	}
+	return clause.IN{Column: clause.Column{Table: clause.CurrentTable, Name: p.cols[p.scope].name}, Values: values}
+}
+
+// keyValues turns an entity id into values of the key's own types.
+func (p *plan) keyValues(ctx context.Context, id string) ([]any, error) {
+	parts, err := models.DecodeID(id, len(p.pks))
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]any, len(parts))
+	for i, k := range p.pks {
+		if keys[i], err = p.value(ctx, k, parts[i]); err != nil {
+			return nil, fmt.Errorf("%w: %w", models.ErrBadID, err)
+		}
+	}
+	return keys, nil
+}
+
+// value turns the text of a key or scope into a value of its column's type.
+func (p *plan) value(ctx context.Context, col int, text string) (any, error) {
+	f := p.cols[col].field
+	var v any = text
+	if t := f.IndirectFieldType; t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, err
+		}
+		v = raw
+	}
+	model := reflect.New(p.entity.Schema.ModelType).Elem()
+	if err := setField(ctx, f, model, v); err != nil {
+		return nil, err
+	}
+	out, _ := f.ValueOf(ctx, model)
+	return out, nil
+}
