@@ -39,6 +39,10 @@ type Config struct {
 	// NoWrap leaves the ConnPool of the *gorm.DB as it is, for code that asserts
 	// its type. Commits are then seen by the poll only. Defaults to false.
 	NoWrap bool
+	// StrictRaw makes raw SQL (db.Exec, db.Raw) that writes to a tracked table an
+	// error that wraps ErrRawSQL. Defaults to false: a warning, once for each
+	// place in the code.
+	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
 	// such as those of another process. -1 turns it off. Defaults to 2 s.
 	Poll time.Duration

@@ -18,6 +18,9 @@ import (
 // ErrClosed is what Start returns after Close.
 var ErrClosed = handlers.ErrClosed
 
+// ErrRawSQL is what raw SQL that writes to a tracked table gets with StrictRaw.
+var ErrRawSQL = trackers.ErrRawSQL
+
 var errNotUsed = errors.New("gormsync: the plugin has no database yet; call db.Use(sync) first")
 
 // Plugin records the changes of its entities and serves them. It is a
@@ -73,7 +76,8 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 
 func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	log, err := trackers.NewLog(ctx, db, trackers.Config{
-		Entities: p.cfg.Entities, Prefix: p.cfg.TablePrefix, NoWrap: p.cfg.NoWrap, Ring: p.ring,
+		Entities: p.cfg.Entities, Prefix: p.cfg.TablePrefix, NoWrap: p.cfg.NoWrap, StrictRaw: p.cfg.StrictRaw,
+		Logger: p.cfg.Logger, Ring: p.ring,
 	})
 	if err != nil {
 		return err

@@ -76,18 +76,20 @@ func (b *batch) updated(p *plan, before, after *image) {
 		b.moved(p, before, after, from, to)
 		return
 	}
-	if bytes.Equal(before.data(), after.data()) {
-		return // only hidden columns differ
-	}
 	row := logRow{id: after.id, action: models.Update, scope: to, data: after.data()}
-	if p.entity.FieldLog {
-		for i := range p.cols[:p.visible] {
-			if !bytes.Equal(before.col(i), after.col(i)) {
-				row.fields = append(row.fields, fieldOf(p, after, i))
-			}
+	changed := false // hidden columns do not count
+	for i := range p.cols[:p.visible] {
+		if bytes.Equal(before.col(i), after.col(i)) {
+			continue
+		}
+		changed = true
+		if p.entity.FieldLog {
+			row.fields = append(row.fields, fieldOf(p, after, i))
 		}
 	}
-	b.rows = append(b.rows, row)
+	if changed {
+		b.rows = append(b.rows, row)
+	}
 }
 
 // moved writes a leave under the old scope and the change under the new one.

@@ -47,7 +47,7 @@ func (l *Log) Capture(db *gorm.DB) error {
 			errs = append(errs, k.early.Register("gormsync:watch", l.watchStatement))
 		}
 	}
-	return errors.Join(append(errs, l.hookRaw(cb.Raw().Get("gorm:raw"), cb.Raw().Replace))...)
+	return errors.Join(append(errs, l.hookRaw(db))...)
 }
 
 // around puts itself around GORM's own step. While that step runs, the

@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 
 	"gorm.io/gorm"
@@ -189,9 +190,14 @@ func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) 
 	if err != nil {
 		return nil, err
 	}
+	return byID(ctx, p, rows)
+}
+
+// byID reads rows that hold the plan's columns.
+func byID(ctx context.Context, p *plan, rows *sql.Rows) (map[string]*image, error) {
 	r := newReader(p)
 	found := map[string]*image{}
-	err = each(rows, nil, []*reader{r}, func() error {
+	err := each(rows, nil, []*reader{r}, func() error {
 		im, err := r.take(ctx)
 		if err == nil {
 			found[im.id] = im

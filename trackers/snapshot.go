@@ -142,7 +142,7 @@ func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string
 	}
 	var where []clause.Expression
 	if !f.All {
-		where = append(where, p.scopeIn(ctx, f.Scopes))
+		where = append(where, p.inScopes(ctx, f.Scopes))
 	}
 	if after != "" {
 		keys, err := p.keyValues(ctx, after)
@@ -164,8 +164,8 @@ func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string
 	return s, s.Error
 }
 
-// scopeIn: without a scope column, or without scopes, no row is in sight.
-func (p *plan) scopeIn(ctx context.Context, scopes []string) clause.Expression {
+// inScopes: without a scope column, or without scopes, no row is in sight.
+func (p *plan) inScopes(ctx context.Context, scopes []string) clause.Expression {
 	if p.scope < 0 {
 		return clause.Expr{SQL: "1 = 0"}
 	}
