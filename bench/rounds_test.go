@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync"
+	"github.com/rhtmx/gormsync/internal/dbtest"
+)
+
+var (
+	rounds = flag.Int("rounds", 31, "how often each measurement is taken")
+	rtt    = flag.Duration("rtt", time.Millisecond, "the delay of a round trip to PostgreSQL in the tables with a network")
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// A variant is one way of doing the same work; it does it n times.
+type variant func(n int) error
+
+// compare takes turns and gives each variant's median time for one piece of work.
+func compare(b *testing.B, n int, variants ...variant) []time.Duration {
+	b.Helper()
+	times := make([][]time.Duration, len(variants))
+	for range *rounds {
+		for i, run := range variants {
+			start := time.Now()
+			require.NoError(b, run(n))
+			times[i] = append(times[i], time.Since(start)/time.Duration(n))
+		}
+	}
+	medians := make([]time.Duration, len(variants))
+	for i := range times {
+		slices.Sort(times[i])
+		medians[i] = times[i][len(times[i])/2]
+	}
+	return medians
+}
+
+func ratio(a, b time.Duration) string { return fmt.Sprintf("%.2f", float64(a)/float64(b)) }
+
+func table(title string) *tabwriter.Writer {
+	fmt.Printf("\n%s\n", title)
+	return tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+}
+
+// Item has ten columns of the usual kinds.
+type Item struct {
+	ID        int64 `gorm:"primaryKey"`
+	Name      string
+	Note      string
+	Count     int
+	Price     float64
+	Done      bool
+	Owner     string
+	Due       *time.Time
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+func item() *Item {
+	return &Item{Name: "an item", Note: "with a note of some length, as people write them", Count: 3, Price: 1.25, Owner: "alice"}
+}
+
+// openItems opens a database for items, tracked or not.
+func openItems(b *testing.B, d *dbtest.DB, tracked bool) (*gorm.DB, *atomic.Int64) {
+	b.Helper()
+	db := d.Open(b)
+	count := countStatements(db)
+	require.NoError(b, db.AutoMigrate(&Item{}))
+	if tracked {
+		sync, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Item{}, FieldLog: true}}})
+		require.NoError(b, err)
+		require.NoError(b, db.Use(sync))
+	}
+	return db, count
+}
