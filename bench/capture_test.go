@@ -80,15 +80,14 @@ func times(n int, fn func(i int) error) error {
 // BenchmarkCapture shows what tracking costs a write.
 func BenchmarkCapture(b *testing.B) {
 	for b.Loop() {
-		captureTable(b, "SQLite", dbtest.SQLite(b), dbtest.SQLite(b))
-		captureTable(b, "PostgreSQL", dbtest.Postgres(b), dbtest.Postgres(b))
-		plain, tracked := dbtest.Postgres(b), dbtest.Postgres(b)
-		plain.URL, tracked.URL = delayed(b, plain.URL, *rtt), delayed(b, tracked.URL, *rtt)
-		captureTable(b, fmt.Sprintf("PostgreSQL with a network of %v", *rtt), plain, tracked)
+		captureTable(b, "SQLite", dbtest.SQLite(b).URL, dbtest.SQLite(b).URL)
+		plain, tracked := dbtest.Postgres(b).URL, dbtest.Postgres(b).URL
+		captureTable(b, "PostgreSQL", plain, tracked)
+		captureTable(b, fmt.Sprintf("PostgreSQL with a network of %v", *rtt), delayed(b, plain, *rtt), delayed(b, tracked, *rtt))
 	}
 }
 
-func captureTable(b *testing.B, name string, plain, tracked *dbtest.DB) {
+func captureTable(b *testing.B, name, plain, tracked string) {
 	b.Helper()
 	dbs, counts := make([]*gorm.DB, 2), make([]*atomic.Int64, 2)
 	dbs[0], counts[0] = openItems(b, plain, false)

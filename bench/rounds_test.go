@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/rhtmx/gormsync"
 	"github.com/rhtmx/gormsync/internal/dbtest"
@@ -22,7 +23,23 @@ var (
 	rtt    = flag.Duration("rtt", time.Millisecond, "the delay of a round trip to PostgreSQL in the tables with a network")
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+// The cluster of these measurements really writes to its disk, as one in use does.
+func TestMain(m *testing.M) {
+	cluster, err := dbtest.StartCluster(dbtest.ClusterOptions{Durable: true})
+	if err == nil {
+		err = os.Setenv("GORMSYNC_TEST_DATABASE_URL", cluster.URL())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := cluster.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // A variant is one way of doing the same work; it does it n times.
 type variant func(n int) error
@@ -72,9 +89,13 @@ func item() *Item {
 }
 
 // openItems opens a database for items, tracked or not.
-func openItems(b *testing.B, d *dbtest.DB, tracked bool) (*gorm.DB, *atomic.Int64) {
+func openItems(b *testing.B, url string, tracked bool) (*gorm.DB, *atomic.Int64) {
 	b.Helper()
-	db := d.Open(b)
+	db, err := gormsync.Open(url, &gorm.Config{Logger: logger.Discard})
+	require.NoError(b, err)
+	pool, err := db.DB()
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, pool.Close()) })
 	count := countStatements(db)
 	require.NoError(b, db.AutoMigrate(&Item{}))
 	if tracked {

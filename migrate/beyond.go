@@ -7,17 +7,16 @@ import (
 )
 
 // beyond lists what AutoMigrate cannot say: the indexes, whose names depend on
-// the prefix, and PostgreSQL's default for the transaction column. Every
+// the prefix, and PostgreSQL's default for the transaction column. The field log
+// needs no index: its rows are found by the change they belong to. Every
 // statement may run again.
 func beyond(dialect string, t models.Tables) []string {
 	if dialect == "sqlite" {
 		// A SQLite index holds the row id, which is the log id, at its end; and
-		// the feed reads the change log from an id onwards, which needs no index.
+		// the feed reads from an id onwards, which needs no index.
 		return []string{
 			index(t.Changes, "row", "entity, entity_id", ""),
 			index(t.Changes, "scope", "entity, scope", "scope IS NOT NULL"),
-			index(t.Fields, "feed", "tx", ""),
-			index(t.Fields, "row", "entity, entity_id, field", ""),
 		}
 	}
 	return []string{
@@ -27,9 +26,6 @@ func beyond(dialect string, t models.Tables) []string {
 		index(t.Changes, "scope", "entity, scope, tx, id", "scope IS NOT NULL"),
 		index(t.Changes, "tx", "tx, id", ""),
 		index(t.Changes, "row", "entity, entity_id, id", ""),
-		index(t.Fields, "feed", "entity, tx, version, id", ""),
-		index(t.Fields, "scope", "entity, scope, tx, version, id", "scope IS NOT NULL"),
-		index(t.Fields, "row", "entity, entity_id, field, id", ""),
 	}
 }
 

@@ -58,10 +58,17 @@ type Change struct {
 // TableName implements schema.Tabler with the default prefix.
 func (Change) TableName() string { return TablesFor("").Changes }
 
+// FieldBits is what the id of a field's change holds of the field's place among
+// the fields of its change: the id is version<<FieldBits | place. So the field log
+// is in the order of the change log, and the fields of a change are found by the
+// primary key alone. No table has more columns than fit, and the integers of
+// JSON leave room for 2^42 versions.
+const FieldBits = 11
+
 // FieldChange is one row of the field log: one field of one change.
 type FieldChange struct {
-	// ID numbers the rows of the field log.
-	ID int64 `gorm:"primaryKey;autoIncrement" json:"id"`
+	// ID is Version<<FieldBits plus the field's place in its change.
+	ID int64 `gorm:"primaryKey;autoIncrement:false" json:"id"`
 	// Entity and EntityID are those of the change.
 	Entity   string `gorm:"not null" json:"entity"`
 	EntityID string `gorm:"not null" json:"entity_id"`

@@ -13,7 +13,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync/internal/dbtest"
-	"github.com/rhtmx/gormsync/migrate"
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
 )
@@ -28,11 +27,15 @@ type todo struct {
 	UpdatedAt time.Time
 }
 
-// bench is one test's database with a log on it.
+// fixture is one test's database with a log on it; more of it is in
+// fixture_test.go.
 type fixture struct {
 	db    *gorm.DB
 	log   *trackers.Log
 	rings *atomic.Int64
+	plain *gorm.DB      // the same database, not captured
+	seen  *atomic.Int64 // the newest version that take gave
+	free  *atomic.Bool  // the log need not give the tables, see unchecked
 }
 
 func setup(t *testing.T, d *dbtest.DB, entities []trackers.Entity, opts ...gorm.Option) fixture {
@@ -41,13 +44,7 @@ func setup(t *testing.T, d *dbtest.DB, entities []trackers.Entity, opts ...gorm.
 	for _, e := range entities {
 		require.NoError(t, db.AutoMigrate(e.Model))
 	}
-	require.NoError(t, migrate.Up(t.Context(), db, ""))
-	rings := &atomic.Int64{}
-	log, err := trackers.NewLog(t.Context(), db, trackers.Config{Entities: entities, Ring: func() { rings.Add(1) }})
-	require.NoError(t, err)
-	require.NoError(t, log.Capture(db))
-	d.Check(func(t testing.TB) { dbtest.Replay(t, log) })
-	return fixture{db, log, rings}
+	return attach(t, d, db, trackers.Config{Entities: entities})
 }
 
 // changes gives the log as lines "action id data".

@@ -211,7 +211,7 @@ func byID(ctx context.Context, p *plan, rows *sql.Rows) (map[string]*image, erro
 // one that reads first fails at once with "database is locked" when it turns to
 // writing and another has written meanwhile.
 func (l *Log) lockSQLite(ctx context.Context, pool gorm.ConnPool) error {
-	if t := watchedTxOf(pool); t != nil && t.firstID() > 0 {
+	if t := watchedTxOf(pool); t != nil && t.hasWritten() {
 		return nil // it has written already
 	}
 	_, err := bare(pool).ExecContext(ctx, "DELETE FROM "+l.quote(l.tables.Changes)+" WHERE 0")

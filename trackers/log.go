@@ -47,11 +47,13 @@ type Log struct {
 	server   int  // PostgreSQL's version, such as 150018
 	pgx      bool // the driver is pgx
 	sequence string
-	plans    sync.Map // entity name -> *plan
-	pools    sync.Map // gorm.ConnPool -> *watchedPool
-	hooked   sync.Map // callback sets that Capture sits in
-	warned   sync.Map // call sites of raw SQL
-	epoch    uint32
+
+	changesSQL, bothSQL string   // of writePostgres
+	plans               sync.Map // entity name -> *plan
+	pools               sync.Map // gorm.ConnPool -> *watchedPool
+	hooked              sync.Map // callback sets that Capture sits in
+	warned              sync.Map // call sites of raw SQL
+	epoch               uint32
 }
 
 const (
@@ -128,6 +130,7 @@ func (l *Log) inspect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gormsync: PostgreSQL says version %q, which is no number", version.String)
 	}
+	l.prepareSQL()
 	return nil
 }
 

@@ -141,19 +141,32 @@ func (t *watchedTx) doom(err error) {
 	t.mu.Unlock()
 }
 
-// firstID gives the id of the transaction's first log row; 0 if there is none yet.
-func (t *watchedTx) firstID() int64 {
+// hasWritten reports whether the transaction has log rows, and so on SQLite the
+// write lock.
+func (t *watchedTx) hasWritten() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.first
+	return t.first > 0
 }
 
-func (t *watchedTx) setFirstID(id int64) {
+// firstID is the id of the transaction's first log row as an argument; NULL if
+// there is none yet, or nobody watches the transaction.
+func (t *watchedTx) firstID() any {
+	if t == nil || !t.hasWritten() {
+		return nil
+	}
+	return t.began(0)
+}
+
+// began gives the id of the transaction's first log row, which is next if there
+// was none before.
+func (t *watchedTx) began(next int64) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.first == 0 {
-		t.first = id
+		t.first = next
 	}
+	return t.first
 }
 
 // install puts the watch under db: below GORM's prepared-statement layer if

@@ -66,22 +66,26 @@ func (p *Page[T]) After(i int) models.Cursor {
 	return c
 }
 
-// journal reads one of the two logs. Both have the same place in the feed, so
-// one cursor is good for either.
-type journal[T any] struct {
-	log     *Log
-	table   string
-	columns []string
-	version string // the column with the change's version
-	atLeast int    // the smallest limit: the rows of one version stay together
-	dests   func(*T) []any
-	place   func(*T) (id, version, tx int64)
+// feed reads the change log by cursor. The field log follows it, so one cursor is
+// good for either.
+type feed struct{ log *Log }
+
+// changeColumns are what scanChange reads.
+var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "version", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
+
+// scanChange gives what a Scan of changeColumns fills. All may be NULL: the
+// position comes in the same row, also when there is no change.
+func scanChange(c *models.Change) []any {
+	return []any{
+		optional[int64]{&c.ID}, optional[string]{&c.Entity}, optional[string]{&c.EntityID}, optional[models.Action]{&c.Action},
+		&c.Data, optional[int64]{&c.Version}, &c.ClientID, optional[string]{&c.Actor}, optional[string]{&c.MutationID},
+		moment{&c.CreatedAt}, optional[int64]{&c.Tx}, &c.Scope, optional[models.Move]{&c.Move},
+	}
 }
 
-// of tells this log and these filters from others.
-func (j *journal[T]) of(filters []Filter) uint32 {
+// of tells filters from others.
+func of(filters []Filter) uint32 {
 	h := fnv.New32a()
-	h.Write([]byte(j.table))
 	for _, f := range filters {
 		c := f.Cover()
 		h.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, c.Entity), c.Scopes))
@@ -89,32 +93,34 @@ func (j *journal[T]) of(filters []Filter) uint32 {
 	return h.Sum32()
 }
 
-// read gives the entries after a cursor, whole transactions together, at most
+// read gives the changes after a cursor, whole transactions together, at most
 // limit of them (DefaultPage if limit is not positive). Only a transaction
 // longer than that is split. No filters means all entities with all their rows,
 // leaves too.
-func (j *journal[T]) read(ctx context.Context, filters []Filter, c models.Cursor, limit int) (Page[T], error) {
+func (r feed) read(ctx context.Context, filters []Filter, c models.Cursor, limit int) (Page[models.Change], error) {
 	if limit <= 0 {
 		limit = DefaultPage
 	}
-	limit = max(limit, j.atLeast)
-	if err := j.log.Accept(c); err != nil {
-		return Page[T]{}, err
+	if c.IsZero() {
+		c.Epoch = r.log.epoch
+	}
+	if err := r.log.Accept(c); err != nil {
+		return Page[models.Change]{}, err
 	}
 	c = c.Position()
-	if c.Batch != nil && c.Batch.Of != j.of(filters) && c.Batch.Of != j.of(nil) {
+	if c.Batch != nil && c.Batch.Of != of(filters) && c.Batch.Of != of(nil) {
 		c.Batch = nil // of another order: begin the batch again, the reader knows what it has
 	}
-	q := j.query(filters, c, limit+1)
-	rows, err := j.log.pool.QueryContext(ctx, q.sql.String(), j.log.unprepared(q.args...)...)
+	q := r.query(filters, c, limit+1)
+	rows, err := r.log.pool.QueryContext(ctx, q.sql.String(), r.log.unprepared(q.args...)...)
 	if err != nil {
-		return Page[T]{}, fmt.Errorf("gormsync: reading %s: %w", j.table, err)
+		return Page[models.Change]{}, fmt.Errorf("gormsync: reading %s: %w", r.log.tables.Changes, err)
 	}
-	to, entries, err := j.scan(rows, c)
+	to, entries, err := r.scan(rows, c)
 	if err != nil {
-		return Page[T]{}, fmt.Errorf("gormsync: reading %s: %w", j.table, err)
+		return Page[models.Change]{}, fmt.Errorf("gormsync: reading %s: %w", r.log.tables.Changes, err)
 	}
-	page := Page[T]{Entries: entries, from: c, batch: models.Batch{To: to, Of: j.of(filters)}}
+	page := Page[models.Change]{Entries: entries, from: c, batch: models.Batch{To: to, Of: of(filters)}}
 	if c.Batch != nil {
 		page.batch.Of = c.Batch.Of
 	}
@@ -122,8 +128,8 @@ func (j *journal[T]) read(ctx context.Context, filters []Filter, c models.Cursor
 	return page, nil
 }
 
-// cut ends the page at the border of a transaction, or at the border of a
-// version inside one that alone is longer, and makes the cursor.
+// cut ends the page at the border of a transaction, or inside one that alone is
+// longer, and makes the cursor.
 func (p *Page[T]) cut(limit int) {
 	if len(p.Entries) <= limit {
 		p.Cursor = p.from
@@ -131,14 +137,12 @@ func (p *Page[T]) cut(limit int) {
 		p.More = p.from.Batch != nil // the batch is through; the log may have gone on since it began
 		return
 	}
-	n, over := limit, p.Entries[limit]
-	for n > 0 && p.Entries[n-1].Last == over.Last {
+	n := limit
+	for n > 0 && p.Entries[n-1].Last == p.Entries[limit].Last {
 		n--
 	}
 	if n == 0 {
-		for n = limit; n > 1 && p.Entries[n-1].Version == over.Version; {
-			n--
-		}
+		n = limit
 	}
 	p.More = true
 	p.Cursor = p.After(n - 1)
@@ -148,62 +152,58 @@ func (p *Page[T]) cut(limit int) {
 // query asks for the position and the new rows in one statement, so that both
 // are of one moment. A batch that was begun over all entities goes on in that
 // order; the filters then apply to its outcome.
-func (j *journal[T]) query(filters []Filter, c models.Cursor, limit int) *query {
-	l := j.log
+func (r feed) query(filters []Filter, c models.Cursor, limit int) *query {
+	l := r.log
 	q := &query{dialect: l.dialect}
 	inner, outer := filters, []Filter(nil)
-	if c.Batch != nil && c.Batch.Of == j.of(nil) {
+	if c.Batch != nil && c.Batch.Of == of(nil) {
 		inner, outer = nil, filters
 	}
-	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", j.columns), ", n.last FROM (SELECT 1 AS one) o LEFT JOIN (",
-		"SELECT id, version, last FROM (SELECT id, version, entity, scope, max(version) OVER (PARTITION BY tx) AS last FROM (")
-	j.arms(q, inner, c)
+	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", changeColumns), ", n.last FROM (SELECT 1 AS one) o LEFT JOIN (",
+		"SELECT id, last FROM (SELECT id, entity, scope, max(id) OVER (PARTITION BY tx) AS last FROM (")
+	r.arms(q, inner, c)
 	q.write(") a) w WHERE 1 = 1")
 	if c.Batch != nil {
-		q.write(" AND (last, version) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
+		q.write(" AND (last, id) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
 	}
-	j.anyOf(q, outer)
-	q.write(" ORDER BY last, version, id LIMIT ", q.arg(limit), ") n ON 1 = 1 LEFT JOIN ", l.quote(j.table),
-		" l ON l.id = n.id ORDER BY n.last, n.version, n.id")
+	r.anyOf(q, outer)
+	q.write(" ORDER BY last, id LIMIT ", q.arg(limit), ") n ON 1 = 1 LEFT JOIN ", l.quote(l.tables.Changes),
+		" l ON l.id = n.id ORDER BY n.last, n.id")
 	return q
 }
 
 // arms writes the new rows' ids: one SELECT for the transactions from xmax on and
 // one for those that were open. Written with OR, PostgreSQL would walk the whole
 // primary key.
-func (j *journal[T]) arms(q *query, filters []Filter, c models.Cursor) {
+func (r feed) arms(q *query, filters []Filter, c models.Cursor) {
 	if len(filters) == 0 {
-		j.arm(q, nil, c)
+		r.arm(q, nil, c)
 	}
 	for i := range filters {
 		if i > 0 {
 			q.write(" UNION ALL ")
 		}
-		j.arm(q, &filters[i], c)
+		r.arm(q, &filters[i], c)
 	}
 }
 
-func (j *journal[T]) arm(q *query, f *Filter, c models.Cursor) {
-	from := "SELECT id, " + j.version + " AS version, tx, entity, scope FROM " + j.log.quote(j.table) + " WHERE "
+func (r feed) arm(q *query, f *Filter, c models.Cursor) {
+	from := "SELECT id, tx, entity, scope FROM " + r.log.quote(r.log.tables.Changes) + " WHERE "
 	if q.dialect == sqlite {
-		// Ids are in the order of commits here; by them the change log's end is at hand.
-		first := "tx"
-		if j.version == "id" {
-			first = "id"
-		}
-		q.write(from, first, " >= ", q.arg(int64(c.From.Xmax)))
-		j.conditions(q, f, c)
+		// Ids are in the order of commits here; by them the log's end is at hand.
+		q.write(from, "id >= ", q.arg(int64(c.From.Xmax)))
+		r.conditions(q, f, c)
 		return
 	}
 	q.write(from, "tx >= ", q.arg(int64(c.From.Xmax)))
-	j.conditions(q, f, c)
+	r.conditions(q, f, c)
 	if len(c.From.Xip) > 0 {
 		q.write(" UNION ALL ", from, "tx = ANY(", q.arg(c.From.Array()), "::bigint[])")
-		j.conditions(q, f, c)
+		r.conditions(q, f, c)
 	}
 }
 
-func (j *journal[T]) conditions(q *query, f *Filter, c models.Cursor) {
+func (r feed) conditions(q *query, f *Filter, c models.Cursor) {
 	if c.Batch != nil {
 		q.write(" AND tx < ", q.arg(int64(c.Batch.To.Xmax)))
 		if len(c.Batch.To.Xip) > 0 {
@@ -217,7 +217,7 @@ func (j *journal[T]) conditions(q *query, f *Filter, c models.Cursor) {
 }
 
 // anyOf narrows to what one of the filters lets through.
-func (j *journal[T]) anyOf(q *query, filters []Filter) {
+func (r feed) anyOf(q *query, filters []Filter) {
 	for i := range filters {
 		if i == 0 {
 			q.write(" AND (")
@@ -240,24 +240,24 @@ func (f *Filter) write(q *query) {
 }
 
 // scan reads the position and the entries.
-func (j *journal[T]) scan(rows *sql.Rows, c models.Cursor) (to models.TxSet, entries []Entry[T], err error) {
+func (r feed) scan(rows *sql.Rows, c models.Cursor) (to models.TxSet, entries []Entry[models.Change], err error) {
 	defer func() {
 		if closeErr := rows.Close(); err == nil {
 			err = closeErr
 		}
 	}()
 	var p position
-	var row T
+	var row models.Change
 	var last int64
-	dests := append(p.dests(), j.dests(&row)...)
+	dests := append(p.dests(), scanChange(&row)...)
 	dests = append(dests, optional[int64]{&last})
 	for rows.Next() {
-		row, last = *new(T), 0
+		row, last = models.Change{}, 0
 		if err := rows.Scan(dests...); err != nil {
 			return to, nil, err
 		}
-		if id, version, tx := j.place(&row); id != 0 {
-			entries = append(entries, Entry[T]{Row: row, Version: version, Tx: uint64(tx), Last: last})
+		if row.ID != 0 {
+			entries = append(entries, Entry[models.Change]{Row: row, Version: row.ID, Tx: uint64(row.Tx), Last: last})
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -357,8 +357,11 @@ func (q *query) arg(v any) string {
 func (q *query) in(texts []string) string {
 	if q.dialect == sqlite {
 		b := []byte{'['}
-		for _, s := range texts {
-			b = models.AppendString(comma(b), s)
+		for i, s := range texts {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = models.AppendString(b, s)
 		}
 		return "IN (SELECT value FROM json_each(" + q.arg(string(append(b, ']'))) + "))"
 	}

@@ -1,0 +1,84 @@
+package trackers
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// Fields reads the field log. It follows the change log: a page has the fields of
+// a page of changes.
+type Fields struct{ feed }
+
+// Fields gives the reader of the field log.
+func (l *Log) Fields() *Fields { return &Fields{feed{l}} }
+
+// Since gives the field changes of one entity after a cursor, as Changes.Since
+// does. The limit counts changes, of which each may have several fields.
+func (f *Fields) Since(ctx context.Context, entity string, cursor models.Cursor, limit int) (Page[models.FieldChange], error) {
+	if t := f.log.Entity(entity); t == nil || !t.FieldLog {
+		return Page[models.FieldChange]{}, fmt.Errorf("gormsync: the entity %q has no field log; set FieldLog in Config.Entities", entity)
+	}
+	return f.Read(ctx, []Filter{{Entity: entity, All: true}}, cursor, limit)
+}
+
+// Read gives the field changes after a cursor that the filters let through.
+func (f *Fields) Read(ctx context.Context, filters []Filter, cursor models.Cursor, limit int) (Page[models.FieldChange], error) {
+	changes, err := f.read(ctx, filters, cursor, limit)
+	if err != nil {
+		return Page[models.FieldChange]{}, err
+	}
+	page := Page[models.FieldChange]{Cursor: changes.Cursor, More: changes.More, from: changes.from, batch: changes.batch}
+	fields, err := f.fieldsOf(ctx, changes.Entries)
+	if err != nil {
+		return Page[models.FieldChange]{}, err
+	}
+	for i := range changes.Entries {
+		e := &changes.Entries[i]
+		for _, row := range fields[e.Version] {
+			page.Entries = append(page.Entries, Entry[models.FieldChange]{Row: row, Version: e.Version, Tx: e.Tx, Last: e.Last})
+		}
+	}
+	return page, nil
+}
+
+// fieldsOf reads the fields of changes, by version.
+func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (map[int64][]models.FieldChange, error) {
+	found := make(map[int64][]models.FieldChange, len(changes))
+	if len(changes) == 0 {
+		return found, nil
+	}
+	l := f.log
+	versions := []byte{'['}
+	for i := range changes {
+		if i > 0 {
+			versions = append(versions, ',')
+		}
+		versions = strconv.AppendInt(versions, changes[i].Version, 10)
+	}
+	q := &query{dialect: l.dialect}
+	each := "json_array_elements_text(" + q.arg(string(append(versions, ']'))) + "::json)"
+	if l.dialect == sqlite {
+		each = "json_each(?1)"
+	}
+	q.write("SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, f.timestamp, f.tx, f.scope FROM ", each,
+		" v JOIN ", l.quote(l.tables.Fields), " f ON f.id >= CAST(v.value AS bigint) << ", bits, " AND f.id < (CAST(v.value AS bigint) + 1) << ", bits, " ORDER BY f.id")
+	rows, err := l.pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var c models.FieldChange
+		err := rows.Scan(&c.ID, &c.Entity, &c.EntityID, &c.Field, &c.Value, &c.Action, &c.Version, &c.ClientID, &c.Actor, moment{&c.Timestamp}, &c.Tx, &c.Scope)
+		if err != nil {
+			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
+		}
+		found[c.Version] = append(found[c.Version], c)
+	}
+	return found, rows.Err()
+}
+
+var bits = strconv.Itoa(models.FieldBits)
