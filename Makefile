@@ -53,3 +53,7 @@ verify: client ## Fail unless the committed client bundle is what its source bui
 $(MODULES): client/package-lock.json
 	$(NPM) ci
 	@touch $@
+
+.PHONY: bench
+bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./bench -rounds $(or $(ROUNDS),31) -rtt $(or $(RTT),1ms)

@@ -2,6 +2,9 @@ package gormsync
 
 import (
 	"context"
+	"database/sql"
+
+	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync/trackers"
 )
@@ -22,3 +25,8 @@ func WithClient(ctx context.Context, clientID string) context.Context {
 // Untracked returns a context whose changes are in no log: no client will hear
 // of them.
 func Untracked(ctx context.Context) context.Context { return trackers.Untracked(ctx) }
+
+// SQLTx gives the *sql.Tx of a GORM transaction, for code that asserts that type,
+// such as a job queue that takes part in the transaction. It says false outside
+// a transaction.
+func SQLTx(db *gorm.DB) (*sql.Tx, bool) { return trackers.SQLTx(db) }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 	"gorm.io/gorm/utils/tests"
 
 	"github.com/rhtmx/gormsync"
@@ -61,7 +62,7 @@ func TestOpenRefuses(t *testing.T) {
 		_, err := gormsync.Open(url)
 		require.ErrorContains(t, err, "sqlite::memory:", url)
 	}
-	_, err := gormsync.Open("postgres://nobody@127.0.0.1:1/none?connect_timeout=1")
+	_, err := gormsync.Open("postgres://nobody@127.0.0.1:1/none?connect_timeout=1", &gorm.Config{Logger: logger.Discard})
 	require.ErrorContains(t, err, "opening the database")
 }
 

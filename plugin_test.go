@@ -388,3 +388,9 @@ func TestCloseSendsClientsAway(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, a.get(t, "/api/sync/ws").Status)
 	})
 }
+
+func firstData(body []byte) string {
+	var got answer
+	check(json.Unmarshal(body, &got))
+	return string(got.Changes[0].Data)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -66,7 +67,7 @@ func (c *intercept) pair(p *plan, before map[string]*image, after []*image) {
 		for _, im := range after {
 			c.changes.deleted(p, im)
 		}
-	case c.action == models.Update && p.assigns(c.db.Statement, p.pks):
+	case c.action == models.Update && p.assigns(c.db.Statement, p.pks), c.replaces():
 		c.pairMoved(p, before, after)
 	default:
 		for _, im := range after {
@@ -77,7 +78,7 @@ func (c *intercept) pair(p *plan, before map[string]*image, after []*image) {
 
 // pairMoved: keys changed, so only one row alone can be told to be the same.
 func (c *intercept) pairMoved(p *plan, before map[string]*image, after []*image) {
-	if len(before) == 1 && len(after) == 1 {
+	if len(before) == 1 && len(after) == 1 && c.action == models.Update {
 		for _, im := range before {
 			c.changes.change(p, im, after[0])
 		}
@@ -250,38 +251,83 @@ func (c *intercept) writeSelect(s *gorm.Statement, list string) {
 }
 
 // collision writes a SELECT of the rows with which an INSERT … ON CONFLICT DO
-// UPDATE may collide; false if it cannot collide. Columns that the INSERT does
-// not name are made by the database and never collide.
+// UPDATE, or SQLite's INSERT OR REPLACE, may collide; false if it cannot collide.
 func (c *intercept) collision(s *gorm.Statement, p *plan) bool {
-	oc, ok := s.Clauses["ON CONFLICT"].Expression.(clause.OnConflict)
-	vals, isValues := s.Clauses["VALUES"].Expression.(clause.Values)
-	if !ok || oc.DoNothing || !isValues {
+	vals, ok := s.Clauses["VALUES"].Expression.(clause.Values)
+	if !ok {
 		return false
 	}
-	names := make([]string, len(oc.Columns))
-	at := make([]int, len(oc.Columns))
-	for i, col := range oc.Columns {
-		names[i] = col.Name
-		at[i] = slices.IndexFunc(vals.Columns, func(v clause.Column) bool { return v.Name == col.Name })
-		if at[i] < 0 {
-			return false
+	var found []clause.Expression
+	for _, names := range c.collides(p) {
+		if keys := keysIn(vals, names); len(keys) > 0 {
+			col, in := schema.ToQueryValues("", names, keys)
+			found = append(found, clause.IN{Column: col, Values: in})
 		}
 	}
-	var keys [][]any
-	for _, row := range vals.Values {
-		if key := pick(row, at); key != nil {
-			keys = append(keys, key)
-		}
-	}
-	if len(keys) == 0 || len(names) == 0 {
+	if len(found) == 0 {
 		return false
 	}
 	s.WriteString("SELECT " + p.list + " FROM ")
 	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
 	s.WriteString(" WHERE ")
-	col, in := schema.ToQueryValues("", names, keys)
-	clause.IN{Column: col, Values: in}.Build(s)
+	clause.Or(found...).Build(s)
 	return true
+}
+
+// collides lists the sets of columns by which an inserted row may meet another.
+func (c *intercept) collides(p *plan) [][]string {
+	stmt := c.db.Statement
+	if oc, ok := stmt.Clauses["ON CONFLICT"].Expression.(clause.OnConflict); ok && !oc.DoNothing {
+		names := make([]string, len(oc.Columns))
+		for i, col := range oc.Columns {
+			names[i] = col.Name
+		}
+		return [][]string{names}
+	}
+	if !c.replaces() {
+		return nil
+	}
+	sets := [][]string{p.entity.Schema.PrimaryFieldDBNames}
+	for _, index := range p.entity.Schema.ParseIndexes() {
+		if index.Class == "UNIQUE" {
+			names := make([]string, len(index.Fields))
+			for i, f := range index.Fields {
+				names[i] = f.DBName
+			}
+			sets = append(sets, names)
+		}
+	}
+	for _, f := range p.entity.Schema.Fields {
+		if f.Unique {
+			sets = append(sets, []string{f.DBName})
+		}
+	}
+	return sets
+}
+
+// replaces: INSERT OR REPLACE deletes the rows that it meets.
+func (c *intercept) replaces() bool {
+	insert, ok := c.db.Statement.Clauses["INSERT"].Expression.(clause.Insert)
+	return ok && c.action == models.Create && strings.Contains(strings.ToUpper(insert.Modifier), "REPLACE")
+}
+
+// keysIn takes the values of some columns from each row of VALUES. Columns that
+// the INSERT does not name are made by the database and never meet another row.
+func keysIn(vals clause.Values, names []string) [][]any {
+	at := make([]int, len(names))
+	for i, name := range names {
+		at[i] = slices.IndexFunc(vals.Columns, func(v clause.Column) bool { return v.Name == name })
+		if at[i] < 0 {
+			return nil
+		}
+	}
+	var keys [][]any
+	for _, row := range vals.Values {
+		if key := pick(row, at); len(key) > 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // pick takes the key of a row of VALUES; nil when a part of it is known to the

@@ -67,7 +67,22 @@ func (c *intercept) ExecContext(ctx context.Context, query string, args ...any) 
 		c.log.forget(c.entity)
 		return nil, err
 	}
-	return result{count: count, pool: c}, nil
+	return c.result(ctx, count)
+}
+
+// result answers as the driver's own would have. The application may keep it
+// (gorm.WithResult), so SQLite's row id is asked for before the log is written.
+func (c *intercept) result(ctx context.Context, count int64) (sql.Result, error) {
+	if c.log.dialect != sqlite {
+		return result{count: count, idErr: errors.New("LastInsertId is not supported by this driver")}, nil
+	}
+	r := result{count: count}
+	if c.action == models.Create || c.db.Statement.Result != nil {
+		if err := c.ConnPool.QueryRowContext(ctx, "SELECT last_insert_rowid()").Scan(&r.id); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // QueryContext implements gorm.ConnPool. It runs when GORM itself wants rows
@@ -88,24 +103,16 @@ func (c *intercept) QueryContext(ctx context.Context, query string, args ...any)
 	return t.rows(ctx)
 }
 
-// result answers as the driver's own would have.
 type result struct {
-	count int64
-	pool  *intercept
+	count, id int64
+	idErr     error
 }
 
 // RowsAffected implements sql.Result.
 func (r result) RowsAffected() (int64, error) { return r.count, nil }
 
-// LastInsertId implements sql.Result. GORM asks for it before anything else is written.
-func (r result) LastInsertId() (int64, error) {
-	if r.pool.log.dialect != sqlite {
-		return 0, errors.New("LastInsertId is not supported by this driver")
-	}
-	var id int64
-	err := r.pool.ConnPool.QueryRowContext(context.WithoutCancel(r.pool.db.Statement.Context), "SELECT last_insert_rowid()").Scan(&id)
-	return id, err
-}
+// LastInsertId implements sql.Result.
+func (r result) LastInsertId() (int64, error) { return r.id, r.idErr }
 
 // tape holds the rows that GORM asked for.
 type tape struct {
