@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -122,13 +123,14 @@ func (b *batch) allFields(p *plan, im *image) []logField {
 	return fields
 }
 
-// noFields: every field that held something goes.
+// noFields: every field that held something goes. The mark of a soft delete was
+// not there while the row was.
 func (b *batch) noFields(p *plan, im *image) []logField {
 	fields := b.allFields(p, im)
 	for i := range fields {
 		fields[i].value = nil
 	}
-	return fields
+	return slices.DeleteFunc(fields, func(f logField) bool { return slices.Contains(p.soft, p.byName[f.name]) })
 }
 
 func fieldOf(p *plan, im *image, i int) logField {

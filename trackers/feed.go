@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -28,6 +25,14 @@ type Filter struct {
 
 // Cover is what a cursor remembers of the filter.
 func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.All, f.Scopes) }
+
+// Sees reports whether the filter lets a change through.
+func (f *Filter) Sees(c *models.Change) bool {
+	if f.Entity != c.Entity {
+		return false
+	}
+	return f.All || (c.Scope != nil && slices.Contains(f.Scopes, *c.Scope))
+}
 
 // Entry is one row of a log with the place that it has in the feed.
 type Entry[T any] struct {
@@ -268,149 +273,4 @@ func (r feed) scan(rows *sql.Rows, c models.Cursor) (to models.TxSet, entries []
 	}
 	to, err = p.after(c.From)
 	return to, entries, err
-}
-
-// position is where the log stands at the moment of a statement.
-type position struct {
-	snapshot string // pg_snapshot; empty on SQLite
-	standby  bool
-	newest   int64 // the highest transaction in the log
-}
-
-func (p *position) dests() []any {
-	return []any{optional[string]{&p.snapshot}, optional[bool]{&p.standby}, optional[int64]{&p.newest}}
-}
-
-// positionSQL selects the columns of a position.
-func (l *Log) positionSQL() string {
-	changes := l.quote(l.tables.Changes)
-	if l.dialect == sqlite {
-		return "'', 0, (SELECT max(id) FROM " + changes + ")"
-	}
-	return "pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1)"
-}
-
-// after is the set of transactions that a reader has who had from and read at p.
-func (p position) after(from models.TxSet) (models.TxSet, error) {
-	newest := max(from.Xmax, uint64(p.newest)+1)
-	if p.snapshot == "" {
-		return models.TxSet{Xmax: newest}, nil
-	}
-	set, err := models.ParseTxSet(p.snapshot)
-	if err != nil {
-		return set, err
-	}
-	if p.standby { // a standby's snapshot does not list the open transactions
-		xmin, _, _ := strings.Cut(p.snapshot, ":")
-		if set.Xmax, err = strconv.ParseUint(xmin, 10, 64); err != nil {
-			return set, err
-		}
-		set.Xip = nil
-	}
-	return from.Union(set.Cap(newest)), nil
-}
-
-// Accept tells whether the log can still be followed from a cursor. It returns
-// models.ErrCursorExpired for the cursor of another database.
-func (l *Log) Accept(c models.Cursor) error {
-	if c.Epoch != l.epoch {
-		return models.ErrCursorExpired
-	}
-	return nil
-}
-
-// Position gives the cursor of the log's present end.
-func (l *Log) Position(ctx context.Context) (models.Cursor, error) {
-	var p position
-	err := l.pool.QueryRowContext(ctx, "SELECT "+l.positionSQL(), l.unprepared()...).Scan(p.dests()...)
-	if err != nil {
-		return models.Cursor{}, fmt.Errorf("gormsync: reading the end of %s: %w", l.tables.Changes, err)
-	}
-	set, err := p.after(models.TxSet{})
-	return models.Cursor{Epoch: l.epoch, From: set}, err
-}
-
-// query is a SQL text with its arguments.
-type query struct {
-	dialect string
-	sql     strings.Builder
-	args    []any
-}
-
-func (q *query) write(parts ...string) {
-	for _, p := range parts {
-		q.sql.WriteString(p)
-	}
-}
-
-// arg adds an argument and gives its placeholder. SQLite's are numbered too,
-// since the order of the text need not be that of the calls.
-func (q *query) arg(v any) string {
-	q.args = append(q.args, v)
-	if q.dialect == sqlite {
-		return "?" + strconv.Itoa(len(q.args))
-	}
-	return "$" + strconv.Itoa(len(q.args))
-}
-
-// in compares with a list of texts.
-func (q *query) in(texts []string) string {
-	if q.dialect == sqlite {
-		b := []byte{'['}
-		for i, s := range texts {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = models.AppendString(b, s)
-		}
-		return "IN (SELECT value FROM json_each(" + q.arg(string(append(b, ']'))) + "))"
-	}
-	return "= ANY(" + q.arg(textArray(texts)) + "::text[])"
-}
-
-func prefixed(prefix string, columns []string) string {
-	return prefix + "." + strings.Join(columns, ", "+prefix+".")
-}
-
-// optional scans a column that an outer join may leave NULL.
-type optional[T any] struct{ to *T }
-
-// Scan implements sql.Scanner.
-func (o optional[T]) Scan(src any) error {
-	var n sql.Null[T]
-	err := n.Scan(src)
-	*o.to = n.V
-	return err
-}
-
-// moment scans a time, also as the text that SQLite keeps.
-type moment struct{ to *time.Time }
-
-// Scan implements sql.Scanner.
-func (m moment) Scan(src any) error {
-	switch v := src.(type) {
-	case nil:
-		*m.to = time.Time{}
-	case time.Time:
-		*m.to = v.UTC()
-	case string:
-		for _, layout := range []string{"2006-01-02 15:04:05.999999999-07:00", time.RFC3339Nano, "2006-01-02 15:04:05.999999999"} {
-			if t, err := time.Parse(layout, v); err == nil {
-				*m.to = t.UTC()
-				return nil
-			}
-		}
-		return fmt.Errorf("the time %q is in no known form", v)
-	default:
-		return fmt.Errorf("a time cannot be read from a %T", src)
-	}
-	return nil
-}
-
-// Sees reports whether the filter lets a change through.
-func (f *Filter) Sees(c *models.Change) bool {
-	if f.Entity != c.Entity {
-		return false
-	}
-	return f.All || (c.Scope != nil && slices.Contains(f.Scopes, *c.Scope))
 }

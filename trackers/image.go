@@ -22,6 +22,15 @@ type image struct {
 func (im *image) data() []byte     { return im.buf[:im.size:im.size] }
 func (im *image) col(i int) []byte { return im.buf[im.span[i][0]:im.span[i][1]] }
 
+// key is the values of some columns, as something to look rows up by.
+func (im *image) key(cols []int) string {
+	var b []byte
+	for _, i := range cols {
+		b = append(append(b, im.col(i)...), 0)
+	}
+	return string(b)
+}
+
 // gone reports whether the row is marked as deleted.
 func (p *plan) gone(im *image) bool {
 	for _, i := range p.soft {

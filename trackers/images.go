@@ -3,12 +3,9 @@ package trackers
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
-	"gorm.io/gorm/schema"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -60,44 +57,6 @@ func (c *intercept) extend(ctx context.Context, p *plan, query string, args []an
 	return t, err
 }
 
-// pair matches the images of before and after.
-func (c *intercept) pair(p *plan, before map[string]*image, after []*image) {
-	switch {
-	case c.action == models.Delete:
-		for _, im := range after {
-			c.changes.deleted(p, im)
-		}
-	case c.action == models.Update && p.assigns(c.db.Statement, p.pks), c.replaces():
-		c.pairMoved(p, before, after)
-	default:
-		for _, im := range after {
-			c.changes.change(p, before[im.id], im)
-		}
-	}
-}
-
-// pairMoved: keys changed, so only one row alone can be told to be the same.
-func (c *intercept) pairMoved(p *plan, before map[string]*image, after []*image) {
-	if len(before) == 1 && len(after) == 1 && c.action == models.Update {
-		for _, im := range before {
-			c.changes.change(p, im, after[0])
-		}
-		return
-	}
-	kept := map[string]bool{}
-	for _, im := range after {
-		kept[im.id] = before[im.id] != nil
-	}
-	for _, im := range before {
-		if !kept[im.id] {
-			c.changes.change(p, im, nil)
-		}
-	}
-	for _, im := range after {
-		c.changes.change(p, before[im.id], im)
-	}
-}
-
 // extendOldNew asks PostgreSQL 18 for the old row and the new one.
 func (c *intercept) extendOldNew(ctx context.Context, p *plan, query string, args []any) (*tape, error) {
 	rows, err := c.ConnPool.QueryContext(ctx, query+p.prefixed("old.")+","+p.prefixed("new."), args...)
@@ -127,7 +86,7 @@ func (c *intercept) takePair(ctx context.Context, p *plan, ro, rn *reader) error
 // the new ones in one statement of PostgreSQL before 18.
 func (c *intercept) oneTrip(p *plan) bool {
 	return c.log.dialect == postgres && c.log.server < postgres18 &&
-		!hasFrom(c.db.Statement) && !p.assigns(c.db.Statement, p.pks)
+		!hasFrom(c.db.Statement) && !p.assigns(c.assignments(), p.pks)
 }
 
 // execOneTrip locks and reads the rows first, in a CTE. The IN is essential:
@@ -248,99 +207,4 @@ func (c *intercept) writeSelect(s *gorm.Statement, list string) {
 		s.WriteByte(' ')
 		s.Build("WHERE")
 	}
-}
-
-// collision writes a SELECT of the rows with which an INSERT … ON CONFLICT DO
-// UPDATE, or SQLite's INSERT OR REPLACE, may collide; false if it cannot collide.
-func (c *intercept) collision(s *gorm.Statement, p *plan) bool {
-	vals, ok := s.Clauses["VALUES"].Expression.(clause.Values)
-	if !ok {
-		return false
-	}
-	var found []clause.Expression
-	for _, names := range c.collides(p) {
-		if keys := keysIn(vals, names); len(keys) > 0 {
-			col, in := schema.ToQueryValues("", names, keys)
-			found = append(found, clause.IN{Column: col, Values: in})
-		}
-	}
-	if len(found) == 0 {
-		return false
-	}
-	s.WriteString("SELECT " + p.list + " FROM ")
-	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
-	s.WriteString(" WHERE ")
-	clause.Or(found...).Build(s)
-	return true
-}
-
-// collides lists the sets of columns by which an inserted row may meet another.
-func (c *intercept) collides(p *plan) [][]string {
-	stmt := c.db.Statement
-	if oc, ok := stmt.Clauses["ON CONFLICT"].Expression.(clause.OnConflict); ok && !oc.DoNothing {
-		names := make([]string, len(oc.Columns))
-		for i, col := range oc.Columns {
-			names[i] = col.Name
-		}
-		return [][]string{names}
-	}
-	if !c.replaces() {
-		return nil
-	}
-	sets := [][]string{p.entity.Schema.PrimaryFieldDBNames}
-	for _, index := range p.entity.Schema.ParseIndexes() {
-		if index.Class == "UNIQUE" {
-			names := make([]string, len(index.Fields))
-			for i, f := range index.Fields {
-				names[i] = f.DBName
-			}
-			sets = append(sets, names)
-		}
-	}
-	for _, f := range p.entity.Schema.Fields {
-		if f.Unique {
-			sets = append(sets, []string{f.DBName})
-		}
-	}
-	return sets
-}
-
-// replaces: INSERT OR REPLACE deletes the rows that it meets.
-func (c *intercept) replaces() bool {
-	insert, ok := c.db.Statement.Clauses["INSERT"].Expression.(clause.Insert)
-	return ok && c.action == models.Create && strings.Contains(strings.ToUpper(insert.Modifier), "REPLACE")
-}
-
-// keysIn takes the values of some columns from each row of VALUES. Columns that
-// the INSERT does not name are made by the database and never meet another row.
-func keysIn(vals clause.Values, names []string) [][]any {
-	at := make([]int, len(names))
-	for i, name := range names {
-		at[i] = slices.IndexFunc(vals.Columns, func(v clause.Column) bool { return v.Name == name })
-		if at[i] < 0 {
-			return nil
-		}
-	}
-	var keys [][]any
-	for _, row := range vals.Values {
-		if key := pick(row, at); len(key) > 0 {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-// pick takes the key of a row of VALUES; nil when a part of it is known to the
-// database only.
-func pick(row []any, at []int) []any {
-	key := make([]any, len(at))
-	for i, j := range at {
-		switch v := row[j].(type) {
-		case nil, clause.Expression, gorm.Valuer:
-			return nil
-		default:
-			key[i] = v
-		}
-	}
-	return key
 }

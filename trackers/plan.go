@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -31,6 +32,8 @@ type plan struct {
 	soft    []int // into cols
 	byName  map[string]int
 	list    string // the quoted columns, joined with commas
+
+	constraints map[string][]string // PostgreSQL's unique constraints and their columns
 }
 
 // planOf gives the plan of an entity. It reads which columns the table really
@@ -54,6 +57,9 @@ func (l *Log) planOf(ctx context.Context, pool gorm.ConnPool, t *Tracked) (*plan
 	p, err := l.newPlan(t, names)
 	if err != nil {
 		return nil, err
+	}
+	if err := l.readConstraints(ctx, pool, p); err != nil {
+		return nil, fmt.Errorf("gormsync: reading the constraints of %s: %w", t.Name, err)
 	}
 	l.plans.Store(t.Name, p)
 	return p, nil
@@ -149,9 +155,8 @@ func (p *plan) keys(prefix string) string {
 	return strings.Join(l, ",")
 }
 
-// assigns reports whether an UPDATE assigns one of the columns.
-func (p *plan) assigns(stmt *gorm.Statement, cols []int) bool {
-	set, _ := stmt.Clauses["SET"].Expression.(clause.Set)
+// assigns reports whether a statement assigns one of the columns.
+func (p *plan) assigns(set clause.Set, cols []int) bool {
 	for _, a := range set {
 		for _, c := range cols {
 			if p.cols[c].name == a.Column.Name {
@@ -160,4 +165,37 @@ func (p *plan) assigns(stmt *gorm.Statement, cols []int) bool {
 		}
 	}
 	return false
+}
+
+// indexes finds columns by name; those that the plan lacks are left out.
+func (p *plan) indexes(names []string) []int {
+	var at []int
+	for _, name := range names {
+		if i, ok := p.byName[name]; ok {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// readConstraints asks PostgreSQL which columns each unique constraint has, for
+// upserts that name theirs.
+func (l *Log) readConstraints(ctx context.Context, pool gorm.ConnPool, p *plan) error {
+	if l.dialect != postgres {
+		return nil
+	}
+	rows, err := pool.QueryContext(ctx, `SELECT c.conname, a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
+ WHERE c.contype IN ('p', 'u') AND c.conrelid = to_regclass($1) ORDER BY c.conname, array_position(c.conkey, a.attnum)`, l.quote(p.entity.Schema.Table))
+	if err != nil {
+		return err
+	}
+	p.constraints = map[string][]string{}
+	var name, column string
+	for rows.Next() {
+		if err := rows.Scan(&name, &column); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		p.constraints[name] = append(p.constraints[name], column)
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }

@@ -1,0 +1,88 @@
+package trackers
+
+import (
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// query is a SQL text with its arguments.
+type query struct {
+	dialect string
+	sql     strings.Builder
+	args    []any
+}
+
+func (q *query) write(parts ...string) {
+	for _, p := range parts {
+		q.sql.WriteString(p)
+	}
+}
+
+// arg adds an argument and gives its placeholder. SQLite's are numbered too,
+// since the order of the text need not be that of the calls.
+func (q *query) arg(v any) string {
+	q.args = append(q.args, v)
+	if q.dialect == sqlite {
+		return "?" + strconv.Itoa(len(q.args))
+	}
+	return "$" + strconv.Itoa(len(q.args))
+}
+
+// in compares with a list of texts.
+func (q *query) in(texts []string) string {
+	if q.dialect == sqlite {
+		b := []byte{'['}
+		for i, s := range texts {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = models.AppendString(b, s)
+		}
+		return "IN (SELECT value FROM json_each(" + q.arg(string(append(b, ']'))) + "))"
+	}
+	return "= ANY(" + q.arg(textArray(texts)) + "::text[])"
+}
+
+func prefixed(prefix string, columns []string) string {
+	return prefix + "." + strings.Join(columns, ", "+prefix+".")
+}
+
+// optional scans a column that an outer join may leave NULL.
+type optional[T any] struct{ to *T }
+
+// Scan implements sql.Scanner.
+func (o optional[T]) Scan(src any) error {
+	var n sql.Null[T]
+	err := n.Scan(src)
+	*o.to = n.V
+	return err
+}
+
+// moment scans a time, also as the text that SQLite keeps.
+type moment struct{ to *time.Time }
+
+// Scan implements sql.Scanner.
+func (m moment) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*m.to = time.Time{}
+	case time.Time:
+		*m.to = v.UTC()
+	case string:
+		for _, layout := range []string{"2006-01-02 15:04:05.999999999-07:00", time.RFC3339Nano, "2006-01-02 15:04:05.999999999"} {
+			if t, err := time.Parse(layout, v); err == nil {
+				*m.to = t.UTC()
+				return nil
+			}
+		}
+		return fmt.Errorf("the time %q is in no known form", v)
+	default:
+		return fmt.Errorf("a time cannot be read from a %T", src)
+	}
+	return nil
+}
