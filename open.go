@@ -30,14 +30,14 @@ func Open(url string, opts ...gorm.Option) (*gorm.DB, error) {
 	case strings.HasPrefix(url, "sqlite://"):
 		path := strings.TrimPrefix(url, "sqlite://")
 		if path == "" || path[0] == '?' {
-			return nil, errors.New("gormsync: the URL sqlite:// names no file; write sqlite://todos.db, or sqlite::memory:")
+			return nil, errors.New("gormsync: the URL sqlite:// names no file; write sqlite://todos.db, or sqlite::memory: for none")
 		}
 		return open(sqlite.Open(withSQLiteDefaults(path)), opts)
 	case strings.HasPrefix(url, "file:"):
 		return open(sqlite.Open(withSQLiteDefaults(url)), opts)
 	}
 	scheme, _, _ := strings.Cut(url, ":")
-	return nil, fmt.Errorf("gormsync: cannot open a URL that begins with %q; use postgres://, postgresql://, sqlite://path, sqlite::memory: or file:", scheme+":")
+	return nil, fmt.Errorf("gormsync: cannot open a URL that begins with %q; use postgres://, postgresql://, sqlite://path, sqlite::memory: or file:path", scheme+":")
 }
 
 func open(dialector gorm.Dialector, opts []gorm.Option) (*gorm.DB, error) {

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// Todo is the model of these tests.
+// A Todo is the model of these tests.
 type Todo struct {
 	ID    string `gorm:"primaryKey"`
 	Title string

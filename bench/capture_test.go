@@ -99,21 +99,21 @@ func captureTable(b *testing.B, name, plain, tracked string) {
 		}
 		require.NoError(b, db.CreateInBatches(items, 500).Error)
 	}
-	out := table("Capture, " + name + " " + version(b, dbs[0]) + ": one write, untracked and tracked (both logs)")
-	fmt.Fprintln(out, "operation\tuntracked\ttracked\tratio\tstatements\ttracked\t")
+	out := newTable("Capture, " + name + " " + version(b, dbs[0]) + ": one write, untracked and tracked (both logs)")
+	out.row("operation", "untracked", "tracked", "ratio", "statements", "tracked")
 	for _, op := range operations() {
-		var statements []string
+		var statements [2]int64
 		for i, db := range dbs {
 			before := counts[i].Load()
 			require.NoError(b, op.run(db, 1))
-			statements = append(statements, fmt.Sprint(counts[i].Load()-before))
+			statements[i] = counts[i].Load() - before
 		}
 		m := compare(b, op.n,
 			func(n int) error { return op.run(dbs[0], n) },
 			func(n int) error { return op.run(dbs[1], n) })
-		fmt.Fprintf(out, "%s\t%v\t%v\t%s\t%s\t\n", op.name, m[0].Round(100), m[1].Round(100), ratio(m[1], m[0]), strings.Join(statements, "\t"))
+		out.row(op.name, m[0].Round(100), m[1].Round(100), ratio(m[1], m[0]), statements[0], statements[1])
 	}
-	require.NoError(b, out.Flush())
+	out.print(b)
 }
 
 func version(b *testing.B, db *gorm.DB) string {

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -65,9 +67,27 @@ func compare(b *testing.B, n int, variants ...variant) []time.Duration {
 
 func ratio(a, b time.Duration) string { return fmt.Sprintf("%.2f", float64(a)/float64(b)) }
 
-func table(title string) *tabwriter.Writer {
-	fmt.Printf("\n%s\n", title)
-	return tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+// table is printed when it is complete.
+type table struct {
+	title string
+	text  bytes.Buffer
+}
+
+func newTable(title string) *table { return &table{title: title} }
+
+func (t *table) row(cells ...any) {
+	for _, c := range cells {
+		fmt.Fprintf(&t.text, "%v\t", c)
+	}
+	t.text.WriteByte('\n')
+}
+
+func (t *table) print(b *testing.B) {
+	b.Helper()
+	fmt.Printf("\n%s\n", t.title)
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	_, err := t.text.WriteTo(out)
+	require.NoError(b, errors.Join(err, out.Flush()))
 }
 
 // Item has ten columns of the usual kinds.

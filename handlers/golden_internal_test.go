@@ -52,7 +52,7 @@ func TestMessagesAreGolden(t *testing.T) {
 		"change":       changeFrame(update.AppendJSON(nil), at(18)),
 		"changes":      changesFrame([][]byte{create.AppendJSON(nil), gone.AppendJSON(nil)}, at(20), false),
 		"changes-more": changesFrame([][]byte{half.AppendJSON(nil)}, at(20), true),
-		"error":        errorFrame(unknownEntity("lists").(*apiError)),
+		"error":        errorFrame(unknownEntity("lists")),
 		"heartbeat":    heartbeatFrame(at(21)),
 		"pong":         pong,
 		"reset":        resetFrame(both, "cursor_expired"),

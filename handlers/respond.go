@@ -22,7 +22,7 @@ type apiError struct {
 // Error implements error.
 func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 
-func unknownEntity(entity string) error {
+func unknownEntity(entity string) *apiError {
 	return &apiError{status: http.StatusNotFound, Code: "unknown_entity", Message: fmt.Sprintf("There is no entity %q here; name the table of a tracked model.", clip(entity))}
 }
 

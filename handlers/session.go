@@ -74,9 +74,7 @@ func (s *session) offer(items []*published) {
 	if s.sub == nil || s.sub.lost {
 		return
 	}
-	for _, p := range s.sub.pick(items) {
-		s.queue = append(s.queue, p)
-	}
+	s.queue = append(s.queue, s.sub.pick(items)...)
 	if len(s.queue) > maxQueue {
 		s.queue = nil
 		if s.sub.behind {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -278,8 +279,11 @@ func (l *listener) Trace(_ context.Context, _ time.Time, fc func() (string, int6
 	sql, rows := fc()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = append(l.heard, fmt.Sprintf("%s [%d] %v", sql, rows, err))
+	l.heard = append(l.heard, savepoints.ReplaceAllString(fmt.Sprintf("%s [%d] %v", sql, rows, err), "sp"))
 }
+
+// savepoints are GORM's, with names by chance.
+var savepoints = regexp.MustCompile(`sp\d+`)
 
 func (l *listener) take() []string {
 	l.mu.Lock()

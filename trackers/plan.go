@@ -48,10 +48,7 @@ func (l *Log) planOf(ctx context.Context, pool gorm.ConnPool, t *Tracked) (*plan
 		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
 	}
 	names, err := rows.Columns()
-	if closeErr := rows.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
 	}
 	p, err := l.newPlan(t, names)

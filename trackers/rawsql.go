@@ -92,7 +92,7 @@ func writtenAt(words []string, i int) string {
 // left out, and quoted names lose their quotes.
 func sqlWords(sql string) []string {
 	var words []string
-	for len(sql) > 0 {
+	for sql != "" {
 		r, size := utf8.DecodeRuneInString(sql)
 		switch {
 		case strings.HasPrefix(sql, "--"):

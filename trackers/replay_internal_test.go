@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"database/sql/driver"
+	"errors"
 	"testing"
 )
 
@@ -18,6 +19,8 @@ func BenchmarkReplay(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		_ = rows.Close()
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -33,6 +33,7 @@ func Replay(t testing.TB, log *trackers.Log) {
 type row = map[string]any
 
 func tableRows(t testing.TB, log *trackers.Log, entity string) map[string]row {
+	t.Helper()
 	rows := map[string]row{}
 	cursor := models.Cursor{}
 	for {
@@ -48,6 +49,7 @@ func tableRows(t testing.TB, log *trackers.Log, entity string) map[string]row {
 }
 
 func foldChanges(t testing.TB, log *trackers.Log, entity string) map[string]row {
+	t.Helper()
 	rows, newest := map[string]row{}, map[string]int64{}
 	cursor := models.Cursor{}
 	for {
@@ -73,6 +75,7 @@ func foldChanges(t testing.TB, log *trackers.Log, entity string) map[string]row 
 // foldFields builds rows of the field log. A row without fields is in the field
 // log only as its absence, so rows come from the change log.
 func foldFields(t testing.TB, log *trackers.Log, entity string) map[string]row {
+	t.Helper()
 	rows := map[string]row{}
 	for id := range foldChanges(t, log, entity) {
 		rows[id] = row{}
@@ -98,6 +101,7 @@ func foldFields(t testing.TB, log *trackers.Log, entity string) map[string]row {
 }
 
 func withoutNull(t testing.TB, data models.JSON) row {
+	t.Helper()
 	r, ok := decode(t, data).(map[string]any)
 	require.True(t, ok, "the data %s is no object", data)
 	for k, v := range r {
@@ -109,6 +113,7 @@ func withoutNull(t testing.TB, data models.JSON) row {
 }
 
 func decode(t testing.TB, data models.JSON) any {
+	t.Helper()
 	var v any
 	require.NoError(t, json.Unmarshal(data, &v), "%s", data)
 	return v
