@@ -15,7 +15,11 @@ type batch struct {
 	entity        *Tracked
 	at            time.Time
 	actor, client string
-	rows          []logRow
+
+	count int      // how many rows there are
+	rows  []logRow // the last of them
+	bytes int      // about what rows takes
+	file  *spill   // those before; nil if rows are all
 }
 
 // logRow is one row for the change log, with its rows for the field log.
@@ -39,43 +43,91 @@ func newBatch(db *gorm.DB, e *Tracked) *batch {
 	return &batch{entity: e, at: db.NowFunc().UTC().Truncate(time.Microsecond), actor: actorOf(ctx), client: clientOf(ctx)}
 }
 
+// add adds a row. When there are many they go to a file.
+func (b *batch) add(r logRow) error {
+	b.count++
+	b.rows = append(b.rows, r)
+	if b.bytes += len(r.data) + 100*(1+len(r.fields)); b.bytes < spillBytes {
+		return nil
+	}
+	if b.file == nil {
+		b.file = newSpill()
+	}
+	if b.file == nil {
+		return nil
+	}
+	for i := range b.rows {
+		if _, err := b.file.add(b.rows[i].encode()); err != nil {
+			return err
+		}
+	}
+	b.rows, b.bytes = nil, 0
+	return nil
+}
+
+// chunks gives the rows in their order, at most n at a time.
+func (b *batch) chunks(n int, fn func([]logRow) error) error {
+	if b.file != nil {
+		part := make([]logRow, 0, n)
+		err := b.file.each(func(record []byte) error {
+			part = append(part, decodeRow(record))
+			if len(part) < n {
+				return nil
+			}
+			err := fn(part)
+			part = part[:0]
+			return err
+		})
+		if err == nil && len(part) > 0 {
+			err = fn(part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(b.rows, n) {
+		if err := fn(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // change adds what happened to one row; before is nil for a row that was not
 // there, after for one that is no more. A row marked as deleted counts as not there.
-func (b *batch) change(p *plan, before, after *image) {
+func (b *batch) change(p *plan, before, after *image) error {
 	alive := func(im *image) bool { return im != nil && !p.gone(im) }
 	switch was, is := alive(before), alive(after); {
 	case was && is && before.id != after.id:
-		b.deleted(p, before)
-		b.created(p, after)
+		if err := b.deleted(p, before); err != nil {
+			return err
+		}
+		return b.created(p, after)
 	case was && is:
-		b.updated(p, before, after)
+		return b.updated(p, before, after)
 	case is:
-		b.created(p, after)
+		return b.created(p, after)
 	case was:
-		b.deleted(p, before)
+		return b.deleted(p, before)
 	}
+	return nil
 }
 
-func (b *batch) created(p *plan, im *image) {
-	b.rows = append(b.rows, logRow{
-		id: im.id, action: models.Create, scope: p.scopeOf(im), data: im.data(), fields: b.allFields(p, im),
-	})
+func (b *batch) created(p *plan, im *image) error {
+	return b.add(logRow{id: im.id, action: models.Create, scope: p.scopeOf(im), data: im.data(), fields: b.allFields(p, im)})
 }
 
-func (b *batch) deleted(p *plan, im *image) {
-	b.rows = append(b.rows, logRow{
-		id: im.id, action: models.Delete, scope: p.scopeOf(im), fields: b.noFields(p, im),
-	})
+func (b *batch) deleted(p *plan, im *image) error {
+	return b.add(logRow{id: im.id, action: models.Delete, scope: p.scopeOf(im), fields: b.noFields(p, im)})
 }
 
-func (b *batch) updated(p *plan, before, after *image) {
+func (b *batch) updated(p *plan, before, after *image) error {
 	if bytes.Equal(before.buf, after.buf) {
-		return
+		return nil
 	}
 	from, to := p.scopeOf(before), p.scopeOf(after)
 	if !sameScope(from, to) {
-		b.moved(p, before, after, from, to)
-		return
+		return b.moved(p, before, after, from, to)
 	}
 	row := logRow{id: after.id, action: models.Update, scope: to, data: after.data()}
 	changed := false // hidden columns do not count
@@ -88,17 +140,19 @@ func (b *batch) updated(p *plan, before, after *image) {
 			row.fields = append(row.fields, fieldOf(p, after, i))
 		}
 	}
-	if changed {
-		b.rows = append(b.rows, row)
+	if !changed {
+		return nil
 	}
+	return b.add(row)
 }
 
 // moved writes a leave under the old scope and the change under the new one.
-func (b *batch) moved(p *plan, before, after *image, from, to *string) {
-	b.rows = append(b.rows,
-		logRow{id: before.id, action: models.Delete, move: models.MoveLeave, scope: from, fields: b.noFields(p, before)},
-		logRow{id: after.id, action: models.Update, move: models.MoveEnter, scope: to, data: after.data(), fields: b.allFields(p, after)},
-	)
+func (b *batch) moved(p *plan, before, after *image, from, to *string) error {
+	err := b.add(logRow{id: before.id, action: models.Delete, move: models.MoveLeave, scope: from, fields: b.noFields(p, before)})
+	if err != nil {
+		return err
+	}
+	return b.add(logRow{id: after.id, action: models.Update, move: models.MoveEnter, scope: to, data: after.data(), fields: b.allFields(p, after)})
 }
 
 func sameScope(a, b *string) bool {

@@ -73,6 +73,9 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 			if db.Error == nil {
 				_ = db.AddError(l.record(pool, db, ic.changes))
 			}
+			if ic.changes != nil {
+				_ = db.AddError(ic.changes.file.remove())
+			}
 		})
 	}
 }
@@ -106,7 +109,7 @@ func (l *Log) inTransaction(db *gorm.DB, fn func(gorm.ConnPool)) {
 
 // record writes the changes of one statement to the logs, in its transaction.
 func (l *Log) record(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
-	if b == nil || len(b.rows) == 0 {
+	if b == nil || b.count == 0 {
 		return nil
 	}
 	t := watchedTxOf(pool)
@@ -119,7 +122,7 @@ func (l *Log) record(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 		return err
 	}
 	if t != nil {
-		t.wrote(len(b.rows))
+		t.wrote(b.count)
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
 package trackers
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -23,7 +23,7 @@ func (c *intercept) exec(ctx context.Context, p *plan, query string, args []any)
 	if err != nil {
 		return 0, err
 	}
-	return int64(len(t.vals)), nil
+	return t.count, nil
 }
 
 // query runs a statement of which GORM wants rows.
@@ -31,28 +31,35 @@ func (c *intercept) query(ctx context.Context, p *plan, query string, args []any
 	return c.extend(ctx, p, query+",", args)
 }
 
-// extend completes a statement that ends in RETURNING with our columns.
+// extend completes a statement that ends in RETURNING with our columns. An error
+// of the statement reaches the application as the driver made it.
 func (c *intercept) extend(ctx context.Context, p *plan, query string, args []any) (*tape, error) {
 	if c.log.server >= postgres18 && c.action != models.Delete {
 		return c.extendOldNew(ctx, p, query, args)
 	}
 	before, err := c.before(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(err, before.remove())
 	}
+	t, err := c.extendAfter(ctx, p, query, args, before)
+	return t, cmp.Or(err, before.remove())
+}
+
+func (c *intercept) extendAfter(ctx context.Context, p *plan, query string, args []any, before *images) (*tape, error) {
 	rows, err := c.ConnPool.QueryContext(ctx, query+p.returning(c.db.Statement), args...)
 	if err != nil {
 		return nil, err
 	}
-	t, r := &tape{}, newReader(p)
-	var after []*image
+	t, r, pair := &tape{}, newReader(p), c.pairing(p, before)
 	err = t.record(rows, []*reader{r}, func() error {
 		im, err := r.take(ctx)
-		after = append(after, im)
-		return err
+		if err != nil {
+			return err
+		}
+		return pair.take(im)
 	})
 	if err == nil {
-		c.pair(p, before, after)
+		err = pair.finish()
 	}
 	return t, err
 }
@@ -64,10 +71,30 @@ func (c *intercept) extendOldNew(ctx context.Context, p *plan, query string, arg
 		return nil, err
 	}
 	t, ro, rn := &tape{}, newReader(p), newReader(p)
-	return t, t.record(rows, []*reader{ro, rn}, func() error { return c.takePair(ctx, p, ro, rn) })
+	if !p.assigns(c.assignments(), p.pks) {
+		return t, t.record(rows, []*reader{ro, rn}, func() error { return takePair(ctx, ro, rn, c.changes.change) })
+	}
+	// Keys move between rows: what one row leaves another may take.
+	before := newImages(p)
+	pair := c.pairing(p, before)
+	err = t.record(rows, []*reader{ro, rn}, func() error {
+		return takePair(ctx, ro, rn, func(_ *plan, was, is *image) error {
+			if was != nil {
+				if err := before.put(was.key(pair.by), was); err != nil {
+					return err
+				}
+			}
+			pair.held = append(pair.held, is)
+			return nil
+		})
+	})
+	if err == nil {
+		err = pair.finish()
+	}
+	return t, cmp.Or(err, before.remove())
 }
 
-func (c *intercept) takePair(ctx context.Context, p *plan, ro, rn *reader) error {
+func takePair(ctx context.Context, ro, rn *reader, pair func(p *plan, before, after *image) error) error {
 	var before *image
 	if !ro.absent() {
 		var err error
@@ -76,10 +103,10 @@ func (c *intercept) takePair(ctx context.Context, p *plan, ro, rn *reader) error
 		}
 	}
 	after, err := rn.take(ctx)
-	if err == nil {
-		c.changes.change(p, before, after)
+	if err != nil {
+		return err
 	}
-	return err
+	return pair(rn.p, before, after)
 }
 
 // oneTrip reports whether an UPDATE can read the old rows, change them and read
@@ -110,14 +137,15 @@ func (c *intercept) execOneTrip(ctx context.Context, p *plan) (int64, error) {
 	}
 	ro, ru := newReader(p), newReader(p)
 	var count int64
-	return count, each(rows, nil, []*reader{ro, ru}, func() error {
+	err = each(rows, nil, []*reader{ro, ru}, func() error {
 		count++
-		return c.takePair(ctx, p, ro, ru)
+		return takePair(ctx, ro, ru, c.changes.change)
 	})
+	return count, err
 }
 
 // before reads the rows that the statement is going to change.
-func (c *intercept) before(ctx context.Context, p *plan) (map[string]*image, error) {
+func (c *intercept) before(ctx context.Context, p *plan) (*images, error) {
 	s := c.derived()
 	switch c.action {
 	case models.Create:
@@ -136,7 +164,7 @@ func (c *intercept) before(ctx context.Context, p *plan) (map[string]*image, err
 	return c.readBefore(ctx, p, s)
 }
 
-func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) (map[string]*image, error) {
+func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) (*images, error) {
 	if c.db.Error != nil {
 		return nil, c.db.Error
 	}
@@ -146,23 +174,17 @@ func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) 
 	} else if err := c.log.lockSQLite(ctx, c.ConnPool); err != nil {
 		return nil, err
 	}
-	rows, err := c.ConnPool.QueryContext(ctx, s.SQL.String(), s.Vars...)
+	rows, err := bare(c.ConnPool).QueryContext(ctx, s.SQL.String(), s.Vars...)
 	if err != nil {
 		return nil, err
 	}
-	return byID(ctx, p, rows)
-}
-
-// byID reads rows that hold the plan's columns.
-func byID(ctx context.Context, p *plan, rows *sql.Rows) (map[string]*image, error) {
-	r := newReader(p)
-	found := map[string]*image{}
-	err := each(rows, nil, []*reader{r}, func() error {
+	r, found, by := newReader(p), newImages(p), c.pairedBy(p)
+	err = each(rows, nil, []*reader{r}, func() error {
 		im, err := r.take(ctx)
-		if err == nil {
-			found[im.id] = im
+		if err != nil {
+			return err
 		}
-		return err
+		return found.put(im.key(by), im)
 	})
 	return found, err
 }

@@ -78,7 +78,7 @@ func (c *intercept) result(ctx context.Context, count int64) (sql.Result, error)
 	}
 	r := result{count: count}
 	if c.action == models.Create || c.db.Statement.Result != nil {
-		if err := c.ConnPool.QueryRowContext(ctx, "SELECT last_insert_rowid()").Scan(&r.id); err != nil {
+		if err := bare(c.ConnPool).QueryRowContext(ctx, "SELECT last_insert_rowid()").Scan(&r.id); err != nil {
 			return nil, err
 		}
 	}
@@ -119,6 +119,7 @@ type tape struct {
 	cols  []string
 	types []*sql.ColumnType
 	vals  [][]driver.Value
+	count int64
 }
 
 // record reads all rows: the first columns go on the tape, the others are those
@@ -142,11 +143,14 @@ func (t *tape) record(rows *sql.Rows, readers []*reader, fn func() error) error 
 		dests[i] = &vals[i]
 	}
 	return each(rows, dests, readers, func() error {
-		line := make([]driver.Value, n)
-		for i, v := range vals {
-			line[i] = v
+		t.count++
+		if n > 0 {
+			line := make([]driver.Value, n)
+			for i, v := range vals {
+				line[i] = v
+			}
+			t.vals = append(t.vals, line)
 		}
-		t.vals = append(t.vals, line)
 		return fn()
 	})
 }

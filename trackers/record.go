@@ -3,6 +3,7 @@ package trackers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -117,16 +118,19 @@ func (l *Log) recordRows(pool gorm.ConnPool, db *gorm.DB, t *Tracked, action mod
 		after := now[one.id]
 		switch {
 		case action == models.Delete && before[one.id] == nil:
-			b.rows = append(b.rows, logRow{id: one.id, action: models.Delete, scope: p.scopeIn(ctx, one.row)})
+			err = b.add(logRow{id: one.id, action: models.Delete, scope: p.scopeIn(ctx, one.row)})
 		case action == models.Delete:
-			b.change(p, before[one.id], nil)
+			err = b.change(p, before[one.id], nil)
 		case after == nil:
-			return fmt.Errorf("gormsync: Record: %s has no row %q; record it as models.Delete", t.Name, one.id)
+			err = fmt.Errorf("gormsync: Record: %s has no row %q; record it as models.Delete", t.Name, one.id)
 		default:
-			b.change(p, before[one.id], after)
+			err = b.change(p, before[one.id], after)
+		}
+		if err != nil {
+			return errors.Join(err, b.file.remove())
 		}
 	}
-	return l.record(pool, db, b)
+	return errors.Join(l.record(pool, db, b), b.file.remove())
 }
 
 // idOf encodes the key of a model as the image of its row would.
@@ -183,7 +187,15 @@ func (l *Log) lockRows(ctx context.Context, pool gorm.ConnPool, p *plan, targets
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: Record: reading %s: %w", p.entity.Name, err)
 	}
-	return byID(ctx, p, rows)
+	r, found := newReader(p), map[string]*image{}
+	err = each(rows, nil, []*reader{r}, func() error {
+		im, err := r.take(ctx)
+		if err == nil {
+			found[im.id] = im
+		}
+		return err
+	})
+	return found, err
 }
 
 // newest gives the rows as the log knows them last; those that are not there, or

@@ -12,20 +12,12 @@ const writeChunk = 1000
 
 // write puts a batch into both logs, in the transaction behind pool.
 func (l *Log) write(ctx context.Context, pool gorm.ConnPool, b *batch, t *watchedTx) error {
-	for rest := b.rows; len(rest) > 0; {
-		n := min(len(rest), writeChunk)
-		var err error
+	return b.chunks(writeChunk, func(rows []logRow) error {
 		if l.dialect == postgres {
-			err = l.writePostgres(ctx, pool, b, rest[:n])
-		} else {
-			err = l.writeSQLite(ctx, pool, b, rest[:n], t)
+			return l.writePostgres(ctx, pool, b, rows)
 		}
-		if err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	return nil
+		return l.writeSQLite(ctx, pool, b, rows, t)
+	})
 }
 
 func text(b []byte) *string {
