@@ -47,7 +47,7 @@ func newBatch(db *gorm.DB, e *Tracked) *batch {
 func (b *batch) add(r logRow) error {
 	b.count++
 	b.rows = append(b.rows, r)
-	if b.bytes += len(r.data) + 100*(1+len(r.fields)); b.bytes < spillBytes {
+	if b.bytes += r.size(); b.bytes < spillBytes {
 		return nil
 	}
 	if b.file == nil {
@@ -65,32 +65,34 @@ func (b *batch) add(r logRow) error {
 	return nil
 }
 
-// chunks gives the rows in their order, at most n at a time.
-func (b *batch) chunks(n int, fn func([]logRow) error) error {
-	if b.file != nil {
-		part := make([]logRow, 0, n)
-		err := b.file.each(func(record []byte) error {
-			part = append(part, decodeRow(record))
-			if len(part) < n {
-				return nil
+// size is about what a row takes as parameters.
+func (r *logRow) size() int { return len(r.data) + 100*(1+len(r.fields)) }
+
+// chunks gives the rows in their order, in portions for one statement each.
+func (b *batch) chunks(fn func([]logRow) error) error {
+	var part []logRow
+	size := 0
+	add := func(r logRow) error {
+		if len(part) == writeChunk || (len(part) > 0 && size+r.size() > writeBytes) {
+			if err := fn(part); err != nil {
+				return err
 			}
-			err := fn(part)
-			part = part[:0]
-			return err
-		})
-		if err == nil && len(part) > 0 {
-			err = fn(part)
+			part, size = part[:0], 0
 		}
-		if err != nil {
+		part, size = append(part, r), size+r.size()
+		return nil
+	}
+	if b.file != nil {
+		if err := b.file.each(func(record []byte) error { return add(decodeRow(record)) }); err != nil {
 			return err
 		}
 	}
-	for part := range slices.Chunk(b.rows, n) {
-		if err := fn(part); err != nil {
+	for i := range b.rows {
+		if err := add(b.rows[i]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return fn(part)
 }
 
 // change adds what happened to one row; before is nil for a row that was not

@@ -109,3 +109,5 @@ func TestRawSQLIsNoticed(t *testing.T) {
 		}
 	})
 }
+
+var zeroCursor models.Cursor

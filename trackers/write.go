@@ -6,13 +6,17 @@ import (
 	"gorm.io/gorm"
 )
 
-// writeChunk is how many changes one statement writes to the log: enough that
-// the trip does not count, few enough that its parameters stay small.
-const writeChunk = 1000
+// writeChunk and writeBytes are how many changes one statement writes to the log
+// at most, and about how many bytes of them: enough that the trip does not count,
+// few enough that its parameters stay small.
+const (
+	writeChunk = 1000
+	writeBytes = 1 << 20
+)
 
 // write puts a batch into both logs, in the transaction behind pool.
 func (l *Log) write(ctx context.Context, pool gorm.ConnPool, b *batch, t *watchedTx) error {
-	return b.chunks(writeChunk, func(rows []logRow) error {
+	return b.chunks(func(rows []logRow) error {
 		if l.dialect == postgres {
 			return l.writePostgres(ctx, pool, b, rows)
 		}
