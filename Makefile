@@ -26,6 +26,7 @@ check: setup lint vet test ## Everything that CI checks
 .PHONY: test
 test: setup ## Run all tests: Go with the race detector, then the browser client
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	cd internal/plugintest && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	$(NPM) test
 
 .PHONY: lint
@@ -35,6 +36,7 @@ lint: ## Run the linters of .golangci.yml (the first run builds them: some minut
 .PHONY: vet
 vet: ## Run go vet
 	$(GO) vet ./...
+	cd internal/plugintest && $(GO) vet ./...
 
 .PHONY: fmt
 fmt: ## Format the Go code
@@ -53,6 +55,10 @@ verify: client ## Fail unless the committed client bundle is what its source bui
 $(MODULES): client/package-lock.json
 	$(NPM) ci
 	@touch $@
+
+.PHONY: matrix
+matrix: ## Run the Go tests on PostgreSQL 14 to 18, from npm's packages
+	@GO=$(GO) scripts/matrix.sh
 
 .PHONY: bench
 bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)

@@ -27,32 +27,32 @@ type Change struct {
 	// ID numbers the log's rows. It is taken while the changed row is locked, so
 	// for one row it grows in the order of its changes; between rows it says
 	// nothing about the order of commits.
-	ID int64 `gorm:"primaryKey;autoIncrement" json:"id"`
+	ID int64 `gorm:"column:id;primaryKey;autoIncrement" json:"id"`
 	// Entity is the table's name.
-	Entity string `gorm:"not null" json:"entity"`
+	Entity string `gorm:"column:entity;not null" json:"entity"`
 	// EntityID is the row's primary key as text; see EncodeID for composite keys.
-	EntityID string `gorm:"not null" json:"entity_id"`
-	Action   Action `gorm:"not null" json:"action"`
+	EntityID string `gorm:"column:entity_id;not null" json:"entity_id"`
+	Action   Action `gorm:"column:action;not null" json:"action"`
 	// Data is the row after the change by column name; nil for a delete.
-	Data JSON `json:"data"`
+	Data JSON `gorm:"column:data" json:"data"`
 	// Version equals ID.
-	Version int64 `gorm:"not null" json:"version"`
+	Version int64 `gorm:"column:version;not null" json:"version"`
 	// ClientID names the client that made the change; nil if none said so.
-	ClientID *string `json:"client_id"`
+	ClientID *string `gorm:"column:client_id" json:"client_id"`
 	// Actor names who made the change; empty if nobody is known.
-	Actor string `gorm:"not null;default:''" json:"actor"`
+	Actor string `gorm:"column:actor;not null;default:''" json:"actor"`
 	// MutationID is the client's own name for the change; empty for the server's changes.
-	MutationID string `gorm:"not null;default:''" json:"mutation_id,omitempty"`
+	MutationID string `gorm:"column:mutation_id;not null;default:''" json:"mutation_id,omitempty"`
 	// CreatedAt is when the server wrote the change.
-	CreatedAt time.Time `gorm:"not null" json:"created_at"`
+	CreatedAt time.Time `gorm:"column:created_at;not null" json:"created_at"`
 	// EditedAt is when the change was made: the client's time, never later than CreatedAt.
-	EditedAt time.Time `gorm:"not null" json:"-"`
+	EditedAt time.Time `gorm:"column:edited_at;not null" json:"-"`
 	// Tx tells the transaction: its xid on PostgreSQL, the ID of its first log row on SQLite.
-	Tx int64 `gorm:"not null;default:0" json:"-"`
+	Tx int64 `gorm:"column:tx;not null;default:0" json:"-"`
 	// Scope is the text of the scope column; nil if the entity has none or the row's is NULL.
-	Scope *string `json:"-"`
+	Scope *string `gorm:"column:scope" json:"-"`
 	// Move marks the two log rows of a change of scope.
-	Move Move `gorm:"not null;default:''" json:"-"`
+	Move Move `gorm:"column:move;not null;default:''" json:"-"`
 }
 
 // TableName implements schema.Tabler with the default prefix.
@@ -68,26 +68,26 @@ const FieldBits = 11
 // FieldChange is one row of the field log: one field of one change.
 type FieldChange struct {
 	// ID is Version<<FieldBits plus the field's place in its change.
-	ID int64 `gorm:"primaryKey;autoIncrement:false" json:"id"`
+	ID int64 `gorm:"column:id;primaryKey;autoIncrement:false" json:"id"`
 	// Entity and EntityID are those of the change.
-	Entity   string `gorm:"not null" json:"entity"`
-	EntityID string `gorm:"not null" json:"entity_id"`
+	Entity   string `gorm:"column:entity;not null" json:"entity"`
+	EntityID string `gorm:"column:entity_id;not null" json:"entity_id"`
 	// Field is the column's name.
-	Field string `gorm:"not null" json:"field"`
+	Field string `gorm:"column:field;not null" json:"field"`
 	// Value is the field's new value; nil when Action is Delete.
-	Value JSON `json:"value"`
+	Value JSON `gorm:"column:value" json:"value"`
 	// Action is Update, or Delete when the field became NULL or the row went.
-	Action Action `gorm:"not null" json:"action"`
+	Action Action `gorm:"column:action;not null" json:"action"`
 	// Version is the Version of the change.
-	Version int64 `gorm:"not null" json:"version"`
+	Version int64 `gorm:"column:version;not null" json:"version"`
 	// ClientID and Actor are those of the change.
-	ClientID *string `json:"client_id"`
-	Actor    string  `gorm:"not null;default:''" json:"actor"`
+	ClientID *string `gorm:"column:client_id" json:"client_id"`
+	Actor    string  `gorm:"column:actor;not null;default:''" json:"actor"`
 	// Timestamp is when the edit was made: the change's EditedAt.
-	Timestamp time.Time `gorm:"not null" json:"timestamp"`
+	Timestamp time.Time `gorm:"column:timestamp;not null" json:"timestamp"`
 	// Tx and Scope are those of the change.
-	Tx    int64   `gorm:"not null;default:0" json:"-"`
-	Scope *string `json:"-"`
+	Tx    int64   `gorm:"column:tx;not null;default:0" json:"-"`
+	Scope *string `gorm:"column:scope" json:"-"`
 }
 
 // TableName implements schema.Tabler with the default prefix.
@@ -95,8 +95,8 @@ func (FieldChange) TableName() string { return TablesFor("").Fields }
 
 // Meta is one fact about the log itself, such as its schema version.
 type Meta struct {
-	Key   string `gorm:"primaryKey"`
-	Value string `gorm:"not null"`
+	Key   string `gorm:"column:key;primaryKey"`
+	Value string `gorm:"column:value;not null"`
 }
 
 // TableName implements schema.Tabler with the default prefix.

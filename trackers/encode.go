@@ -12,6 +12,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -33,15 +34,16 @@ var (
 type rawEncoder func(b []byte, v driver.Value) ([]byte, bool)
 
 // rawEncoderOf picks the encoder of a field once per plan; nil when the field's
-// type has code of its own that must see the value.
-func rawEncoderOf(f *schema.Field) rawEncoder {
+// type has code of its own that must see the value. What a JSON column holds is
+// embedded as it is, unless the type says itself how it looks as JSON.
+func rawEncoderOf(f *schema.Field, columnType string) rawEncoder {
 	t := f.IndirectFieldType
 	switch {
 	case f.Serializer != nil:
 		return nil
 	case t == timeType:
 		return rawTime
-	case t == rawType:
+	case t == rawType, isJSON(columnType) && !reflect.PointerTo(t).Implements(marshalerType):
 		return rawJSON
 	case hasMethods(t):
 		return nil
@@ -64,6 +66,10 @@ func rawEncoderOf(f *schema.Field) rawEncoder {
 		}
 	}
 	return nil
+}
+
+func isJSON(columnType string) bool {
+	return strings.EqualFold(columnType, "json") || strings.EqualFold(columnType, "jsonb")
 }
 
 func hasMethods(t reflect.Type) bool {
@@ -176,7 +182,7 @@ func appendField(ctx context.Context, b []byte, f *schema.Field, model reflect.V
 // setField gives a model's field a driver's value, as GORM does when it scans.
 func setField(ctx context.Context, f *schema.Field, model reflect.Value, v driver.Value) error {
 	if f.Serializer == nil {
-		return f.Set(ctx, model, v)
+		return f.Set(ctx, model, scanned(f, v))
 	}
 	s := f.NewValuePool.Get()
 	defer f.NewValuePool.Put(s)
@@ -188,6 +194,17 @@ func setField(ctx context.Context, f *schema.Field, model reflect.Value, v drive
 		return err
 	}
 	return f.Set(ctx, model, s)
+}
+
+// scanned lets a type that is a Scanner scan, as database/sql does: Field.Set goes
+// by the kind of a type before it asks for its methods. What the Scanner refuses
+// is left to Field.Set.
+func scanned(f *schema.Field, v driver.Value) any {
+	p := reflect.New(f.IndirectFieldType)
+	if s, ok := p.Interface().(sql.Scanner); ok && v != nil && s.Scan(v) == nil {
+		return p.Elem().Interface()
+	}
+	return v
 }
 
 // appendGo appends the JSON of a model's field.

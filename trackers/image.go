@@ -145,8 +145,14 @@ func (r *reader) encode(ctx context.Context, im *image, i int) error {
 		r.model = reflect.New(r.p.entity.Schema.ModelType).Elem()
 	}
 	r.model.SetZero() // some types add to what they hold when they scan
-	var err error
-	im.buf, err = appendField(ctx, im.buf, c.field, r.model, v)
+	n := len(im.buf)
+	b, err := appendField(ctx, im.buf, c.field, r.model, v)
+	if err != nil {
+		// The model cannot hold what is there. That is no reason to fail the
+		// application's statement, which did not ask.
+		b, err = appendDriver(b[:n], v)
+	}
+	im.buf = b
 	return err
 }
 

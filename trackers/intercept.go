@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -50,7 +52,28 @@ func (c *intercept) begin(ctx context.Context, query string) (*plan, error) {
 	}
 	c.done = true
 	c.changes = newBatch(c.db, c.entity)
-	return c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+	p, err := c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+	if err == nil && c.stale(p) {
+		c.log.forget(c.entity)
+		p, err = c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+	}
+	return p, err
+}
+
+// stale: the statement writes a column of the model that the table did not have
+// when the plan was made. Another process has migrated it.
+func (c *intercept) stale(p *plan) bool {
+	unknown := func(name string) bool {
+		_, known := p.byName[name]
+		return !known && !c.entity.hidden[name] && c.entity.Schema.FieldsByDBName[name] != nil
+	}
+	for _, a := range c.assignments() {
+		if unknown(a.Column.Name) {
+			return true
+		}
+	}
+	vals, _ := c.db.Statement.Clauses["VALUES"].Expression.(clause.Values)
+	return slices.ContainsFunc(vals.Columns, func(col clause.Column) bool { return unknown(col.Name) })
 }
 
 // ExecContext implements gorm.ConnPool.

@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,15 +44,19 @@ func (l *Log) planOf(ctx context.Context, pool gorm.ConnPool, t *Tracked) (*plan
 	if p, ok := l.plans.Load(t.Name); ok {
 		return p.(*plan), nil
 	}
-	rows, err := pool.QueryContext(ctx, "SELECT * FROM "+l.quote(t.Schema.Table)+" WHERE 1=0")
+	if err := l.refresh(ctx, pool); err != nil {
+		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
+	}
+	// Unprepared: PostgreSQL refuses a prepared * once the columns are others.
+	rows, err := pool.QueryContext(ctx, "SELECT * FROM "+l.quote(t.Schema.Table)+" WHERE 1=0", l.unprepared()...)
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
 	}
-	names, err := rows.Columns()
+	types, err := rows.ColumnTypes()
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("gormsync: reading the columns of %s: %w", t.Name, err)
 	}
-	p, err := l.newPlan(t, names)
+	p, err := l.newPlan(t, types)
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +67,29 @@ func (l *Log) planOf(ctx context.Context, pool gorm.ConnPool, t *Tracked) (*plan
 	return p, nil
 }
 
+// refresh makes a connection of SQLite see what others did to the tables: it looks
+// only when a statement runs, and the columns are asked for before.
+func (l *Log) refresh(ctx context.Context, pool gorm.ConnPool) error {
+	if l.dialect != sqlite {
+		return nil
+	}
+	var n int
+	return pool.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&n)
+}
+
 // forget drops an entity's plan, because its table may have changed.
 func (l *Log) forget(t *Tracked) { l.plans.Delete(t.Name) }
 
-func (l *Log) newPlan(t *Tracked, names []string) (*plan, error) {
+func (l *Log) newPlan(t *Tracked, types []*sql.ColumnType) (*plan, error) {
 	p := &plan{entity: t, scope: -1, byName: map[string]int{}}
 	for _, wanted := range []bool{true, false} { // the visible columns first
-		for _, name := range names {
+		for _, typ := range types {
+			name := typ.Name()
 			f := t.Schema.FieldsByDBName[name]
 			if f == nil || t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
 				continue
 			}
-			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f)})
+			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f, typ.DatabaseTypeName())})
 		}
 		if wanted {
 			p.visible = len(p.cols)

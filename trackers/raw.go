@@ -65,6 +65,10 @@ func (l *Log) followRaw(db *gorm.DB) {
 		if t != nil {
 			t.changedTables()
 		}
+	case "ROLLBACK":
+		if t != nil && t.hasChangedTables() {
+			l.plans.Clear()
+		}
 	}
 }
 

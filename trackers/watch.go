@@ -104,6 +104,9 @@ func (t *watchedTx) Commit() error {
 		return errors.Join(doomed, t.Tx.Rollback())
 	}
 	err := t.Tx.Commit()
+	if t.hasChangedTables() { // others may have read the old columns meanwhile
+		t.pool.log.plans.Clear()
+	}
 	if err == nil && rows > 0 {
 		t.pool.log.cfg.Ring()
 	}
@@ -112,11 +115,8 @@ func (t *watchedTx) Commit() error {
 
 // Rollback forgets what was learnt of tables that the transaction had changed.
 func (t *watchedTx) Rollback() error {
-	t.mu.Lock()
-	ddl := t.ddl
-	t.mu.Unlock()
 	err := t.Tx.Rollback()
-	if ddl {
+	if t.hasChangedTables() {
 		t.pool.log.plans.Clear()
 	}
 	return err
@@ -132,6 +132,12 @@ func (t *watchedTx) changedTables() {
 	t.mu.Lock()
 	t.ddl = true
 	t.mu.Unlock()
+}
+
+func (t *watchedTx) hasChangedTables() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ddl
 }
 
 func (t *watchedTx) doom(err error) {

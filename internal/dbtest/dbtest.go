@@ -18,17 +18,19 @@ package dbtest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
 // Main runs the tests of a package and exits with their result; call it from TestMain. When they passed it also fails
-// for goroutines that are still running, and it stops the cluster that this process started, if it started one.
-func Main(m *testing.M) {
+// for goroutines that are still running, but those that the options ignore, and it stops the cluster that this process
+// started, if it started one.
+func Main(m *testing.M, ignore ...goleak.Option) {
 	code := m.Run()
 	if code == 0 {
-		code = failOn(findLeaks())
+		code = failOn(findLeaks(ignore))
 	}
 	if c := failOn(stopShared()); code == 0 {
 		code = c
@@ -46,8 +48,9 @@ func Each(t *testing.T, fn func(t *testing.T, db *DB)) {
 
 // findLeaks describes the goroutines that the tests left behind. Those that wait for a server to exit are meant to
 // outlive the tests: they end with the shared cluster.
-func findLeaks() error {
-	return goleak.Find(goleak.IgnoreAnyFunction("github.com/rhtmx/gormsync/internal/dbtest.(*process).run"))
+func findLeaks(ignore []goleak.Option) error {
+	own := goleak.IgnoreAnyFunction("github.com/rhtmx/gormsync/internal/dbtest.(*process).run")
+	return goleak.Find(append(slices.Clone(ignore), own)...)
 }
 
 // failOn prints the error, if there is one, and answers with the exit code it deserves.

@@ -1,0 +1,371 @@
+package trackers_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/internal/dbtest"
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// writer makes rows that differ from all others.
+type writer struct{ n int }
+
+func (w *writer) create(db *gorm.DB) error {
+	w.n++
+	return db.Create(&place{Code: fmt.Sprintf("p%d", w.n)}).Error
+}
+
+// commit is a way to write, with the bells that it rings and the changes that it logs.
+type commit struct {
+	do             func(t *testing.T, db *gorm.DB, w *writer)
+	rings, changes int
+}
+
+var commits = map[string]commit{
+	"default transaction": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, w.create(db)) }, 1, 1},
+	"two rows": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Create(&[]place{{Code: "two-a"}, {Code: "two-b"}}).Error)
+	}, 1, 2},
+	"failed": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.Error(t, db.Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
+	}, 0, 0},
+	"no row": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, db.Delete(&place{Code: "none"}).Error) }, 0, 0},
+	"nothing new": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Model(&place{Code: "there"}).Update("name", "").Error)
+	}, 0, 0},
+	"another table": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, db.Create(&price{}).Error) }, 0, 0},
+	"another table, tx": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Create(&price{}).Error }))
+	}, 0, 0},
+	"SkipDefaultTransaction": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, w.create(db.Session(&gorm.Session{SkipDefaultTransaction: true})))
+	}, 1, 1},
+	"SkipDefaultTransaction failed": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.Error(t, db.Session(&gorm.Session{SkipDefaultTransaction: true}).Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
+	}, 0, 0},
+	"Transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(t, w.create(tx))
+			return w.create(tx)
+		}))
+	}, 1, 2},
+	"Transaction rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.ErrorIs(t, db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(t, w.create(tx))
+			return errStop
+		}), errStop)
+	}, 0, 0},
+	"panic": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.Panics(t, func() {
+			_ = db.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, w.create(tx))
+				panic("stop")
+			})
+		})
+	}, 0, 0},
+	"nested, an inner one rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(t, w.create(tx))
+			require.ErrorIs(t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, w.create(tx))
+				return errStop
+			}), errStop)
+			return tx.Transaction(w.create)
+		}))
+	}, 1, 2},
+	"only an inner one wrote": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Transaction(w.create) }))
+	}, 1, 1},
+	"only an inner one wrote and was rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+			require.Error(t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, w.create(tx))
+				return errStop
+			}))
+			return nil
+		}))
+	}, 0, 0},
+	"Begin, Commit, Rollback": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.Commit().Error)
+		require.ErrorIs(t, tx.Rollback().Error, sql.ErrTxDone)
+	}, 1, 1},
+	"Commit twice": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.Commit().Error)
+		require.ErrorIs(t, tx.Commit().Error, sql.ErrTxDone)
+	}, 1, 1},
+	"Begin, Rollback": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.Rollback().Error)
+	}, 0, 0},
+	"SavePoint, RollbackTo": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, w.create(tx))
+		for _, name := range []string{"a", "b"} {
+			require.NoError(t, tx.SavePoint(name).Error)
+			require.NoError(t, w.create(tx))
+		}
+		require.NoError(t, tx.RollbackTo("b").Error)
+		require.NoError(t, tx.RollbackTo("a").Error)
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.Exec("RELEASE SAVEPOINT a").Error)
+		require.NoError(t, tx.Commit().Error)
+	}, 1, 2},
+	"all rolled back to a savepoint": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, tx.SavePoint("a").Error)
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.RollbackTo("a").Error)
+		require.NoError(t, tx.Commit().Error)
+	}, 0, 0},
+	"raw savepoints": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, tx.Exec(`savepoint "x";`).Error)
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.Exec(` rollback to savepoint "x" ; `).Error)
+		require.NoError(t, tx.Commit().Error)
+	}, 0, 0},
+	"a savepoint of the same name": {func(t *testing.T, db *gorm.DB, w *writer) {
+		tx := db.Begin()
+		require.NoError(t, tx.SavePoint("a").Error)
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.SavePoint("a").Error)
+		require.NoError(t, w.create(tx))
+		require.NoError(t, tx.RollbackTo("a").Error)
+		require.NoError(t, tx.Commit().Error)
+	}, 1, 1},
+	"cancelled": {func(t *testing.T, db *gorm.DB, w *writer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		tx := db.WithContext(ctx).Begin()
+		require.NoError(t, w.create(tx))
+		cancel()
+		require.Error(t, tx.Commit().Error)
+	}, 0, 0},
+	"Session(PrepareStmt)": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, w.create(db.WithContext(t.Context()).Session(&gorm.Session{PrepareStmt: true})))
+	}, 1, 1},
+	"Session(PrepareStmt).Transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Session(&gorm.Session{PrepareStmt: true}).Transaction(func(tx *gorm.DB) error {
+			require.NoError(t, w.create(tx))
+			require.Error(t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, w.create(tx))
+				return errStop
+			}))
+			return tx.Transaction(w.create)
+		}))
+	}, 1, 2},
+	"PrepareStmt inside a transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return w.create(tx.Session(&gorm.Session{PrepareStmt: true})) }))
+	}, 1, 1},
+	"Connection": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Connection(w.create))
+	}, 1, 1},
+	"raw SQL": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Exec("UPDATE prices SET amount = 1").Error)
+	}, 0, 0},
+	"a read": {func(t *testing.T, db *gorm.DB, w *writer) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Find(&[]place{}).Error }))
+	}, 0, 0},
+	"from a hook": {func(t *testing.T, db *gorm.DB, w *writer) {
+		w.n++
+		h := &hooks{writes: map[string]string{"AfterCreate": fmt.Sprintf("p%d", w.n)}}
+		require.NoError(t, with(db, h).Create(&visit{Name: "x"}).Error)
+	}, 1, 2},
+}
+
+// Bells ring for commits that wrote to the log, once for each, and for nothing
+// else: not before the commit and never for what is rolled back.
+func TestCommitWatch(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+		f := newWatched(t, d, cfg)
+		w := &writer{}
+		for _, name := range slices.Sorted(maps.Keys(commits)) {
+			c := commits[name]
+			if name == "from a hook" && cfg.SkipDefaultTransaction {
+				c.rings = 2 // the row and what its hook writes are two transactions
+			}
+			rings := f.rings.Load()
+			t.Run(name, func(t *testing.T) {
+				c.do(t, f.db, w)
+				require.EqualValues(t, c.rings, f.rings.Load()-rings, "bells")
+				require.Len(t, f.take(t), c.changes, "changes")
+			})
+		}
+	})
+}
+
+func newWatched(t *testing.T, d *dbtest.DB, cfg gorm.Config) fixture {
+	t.Helper()
+	f := setup(t, d, visits, &cfg)
+	require.NoError(t, f.plain.AutoMigrate(&price{}))
+	require.NoError(t, f.db.Create(&place{Code: "there"}).Error)
+	f.take(t)
+	return f
+}
+
+// With one connection gormsync needs no second one: it would wait for ever.
+func TestCommitWatchOneConnection(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+		f := newWatched(t, d, cfg)
+		pool, err := f.db.DB()
+		require.NoError(t, err)
+		pool.SetMaxOpenConns(1)
+		w := &writer{}
+		for _, name := range slices.Sorted(maps.Keys(commits)) {
+			c := commits[name]
+			t.Run(name, func(t *testing.T) {
+				c.do(t, f.db, w)
+				require.Len(t, f.take(t), c.changes)
+			})
+		}
+		require.NoError(t, f.db.Create(anItem()).Error)
+	})
+}
+
+func anItem() *visit { return &visit{Name: "last"} }
+
+// Inside a transaction nothing rings yet.
+func TestCommitWatchNotBefore(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+		f := newWatched(t, d, cfg)
+		rings := f.rings.Load()
+		tx := f.db.Begin()
+		for _, code := range []string{"a", "b"} {
+			require.NoError(t, tx.Transaction(func(tx *gorm.DB) error { return tx.Create(&place{Code: code}).Error }))
+			require.Equal(t, rings, f.rings.Load())
+		}
+		require.NoError(t, tx.Commit().Error)
+		require.Equal(t, rings+1, f.rings.Load())
+	})
+}
+
+// What the watch cannot see is logged all the same; the poll finds it.
+func TestCommitWatchUnseen(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		f := newWatched(t, d, gorm.Config{})
+		require.NoError(t, f.db.Connection(func(c *gorm.DB) error {
+			return c.Transaction(func(tx *gorm.DB) error { return tx.Create(&place{Code: "a"}).Error })
+		}))
+		require.Equal(t, []string{placeLine("a")}, f.take(t))
+
+		pool, err := f.db.DB()
+		require.NoError(t, err)
+		foreign, err := pool.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		own := f.db.Session(&gorm.Session{NewDB: true, Context: t.Context()})
+		own.Statement.ConnPool = foreign
+		require.NoError(t, own.Create(&place{Code: "b"}).Error)
+		require.NoError(t, own.Model(&place{Code: "b"}).Update("name", "B").Error)
+		require.NoError(t, foreign.Commit())
+		require.Equal(t, []string{placeLine("b"), `places update b {"code":"b","name":"B"} | name`}, f.take(t))
+
+		foreign, err = pool.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		own.Statement.ConnPool = foreign
+		require.NoError(t, own.Create(&place{Code: "c"}).Error)
+		require.NoError(t, foreign.Rollback())
+		require.Empty(t, f.take(t))
+	})
+}
+
+// Handles that were made before gormsync came are recorded as well.
+func TestCommitWatchOldHandles(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db := d.Open(t)
+		require.NoError(t, db.AutoMigrate(&place{}))
+		session, withContext := db.Session(&gorm.Session{}), db.WithContext(t.Context())
+		prepared := db.Session(&gorm.Session{PrepareStmt: true})
+		f := attach(t, d, db, trackers.Config{Entities: []trackers.Entity{{Model: &place{}, FieldLog: true}}})
+		for i, old := range []*gorm.DB{session, withContext, prepared} {
+			code := fmt.Sprint(i)
+			require.NoError(t, old.Create(&place{Code: code}).Error)
+			require.NoError(t, old.Transaction(func(tx *gorm.DB) error { return tx.Delete(&place{Code: code}).Error }))
+			require.Equal(t, []string{placeLine(code), "places delete " + code + " null | -name"}, f.take(t))
+		}
+	})
+}
+
+// Code that asks for a *sql.DB or a *sql.Tx gets it.
+func TestCommitWatchAssertions(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+		f := newWatched(t, d, cfg)
+		pool, err := f.db.DB()
+		require.NoError(t, err)
+		require.NoError(t, pool.PingContext(t.Context()))
+		_, ok := trackers.SQLTx(f.db)
+		require.False(t, ok, "outside a transaction")
+		require.NoError(t, f.db.Transaction(func(tx *gorm.DB) error {
+			inside, err := tx.DB()
+			require.NoError(t, err)
+			require.Same(t, pool, inside)
+			raw, ok := trackers.SQLTx(tx)
+			require.True(t, ok)
+			_, err = raw.ExecContext(t.Context(), "INSERT INTO prices (label) VALUES ('raw')")
+			require.NoError(t, err)
+			_, ok = trackers.SQLTx(tx.Session(&gorm.Session{PrepareStmt: true}))
+			require.True(t, ok)
+			_, ok = tx.Statement.ConnPool.(gorm.TxCommitter)
+			require.True(t, ok)
+			return tx.AutoMigrate(&item{})
+		}))
+		var n int64
+		require.NoError(t, f.db.Model(&price{}).Where("label = 'raw'").Count(&n).Error)
+		require.EqualValues(t, 1, n)
+		types, err := f.db.Migrator().ColumnTypes(&place{})
+		require.NoError(t, err)
+		require.Len(t, types, 2)
+		rows, err := f.db.Model(&place{}).Rows()
+		require.NoError(t, err)
+		require.True(t, rows.Next())
+		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Err())
+	})
+}
+
+// NoWrap leaves the ConnPool alone: no bells, but the log is written.
+func TestCommitWatchNoWrap(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+		db := d.Open(t, &cfg)
+		require.NoError(t, db.AutoMigrate(&place{}))
+		f := attach(t, d, db, trackers.Config{Entities: []trackers.Entity{{Model: &place{}, FieldLog: true}}, NoWrap: true})
+		if prepared, ok := db.ConnPool.(*gorm.PreparedStmtDB); ok {
+			require.IsType(t, &sql.DB{}, prepared.ConnPool)
+		} else {
+			require.IsType(t, &sql.DB{}, db.ConnPool)
+		}
+		require.NoError(t, db.Create(&place{Code: "a"}).Error)
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+			raw, ok := trackers.SQLTx(tx)
+			require.True(t, ok)
+			require.NotNil(t, raw)
+			require.Error(t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, tx.Create(&place{Code: "b"}).Error)
+				return errStop
+			}))
+			require.NoError(t, tx.Model(&place{Code: "a"}).Update("name", "A").Error)
+			return tx.Create(&place{Code: "c"}).Error
+		}))
+		require.NoError(t, db.Session(&gorm.Session{SkipDefaultTransaction: true}).Delete(&place{Code: "c"}).Error)
+		require.Equal(t, []string{placeLine("a"), `places update a {"code":"a","name":"A"} | name`, placeLine("c"), "places delete c null | -name"}, f.take(t))
+		require.Zero(t, f.rings.Load())
+	})
+}
