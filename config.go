@@ -46,6 +46,10 @@ type Config struct {
 	// Poll is how often the log is looked at for changes that nobody announced,
 	// such as those of another process. -1 turns it off. Defaults to 2 s.
 	Poll time.Duration
+	// Retention is how long changes stay in the log. A client that was away for
+	// longer takes a new snapshot. The newest change of a row that still exists
+	// stays for ever. -1 keeps everything. Defaults to 7 days.
+	Retention time.Duration
 	// Logger takes the warnings and the errors that no caller sees. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -57,11 +61,17 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 	return handlers.UnsafeAllowAll(c, entity)
 }
 
-const defaultPoll = 2 * time.Second
+const (
+	defaultPoll      = 2 * time.Second
+	defaultRetention = 7 * 24 * time.Hour
+)
 
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
+	}
+	if c.Retention == 0 {
+		c.Retention = defaultRetention
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -75,6 +85,9 @@ func (c Config) validate() error {
 	}
 	if c.Poll < 0 && c.Poll != -1 {
 		return fmt.Errorf("gormsync: Config.Poll is %v; give a positive duration, or -1 to turn it off", c.Poll)
+	}
+	if c.Retention < 0 && c.Retention != -1 {
+		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
 	}
 	var errs []error
 	for _, e := range c.Entities {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"gorm.io/gorm"
@@ -127,7 +128,35 @@ func (p *Plugin) Start(ctx context.Context) error {
 	if p.cfg.Poll > 0 {
 		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
 	}
+	if p.cfg.Retention > 0 {
+		p.running.Go(func() { p.sweep(run) })
+	}
 	return nil
+}
+
+// sweepEvery is how often the log is cleaned up.
+const sweepEvery = time.Hour
+
+// sweep cleans the log up from time to time. What fails is tried again next time.
+func (p *Plugin) sweep(ctx context.Context) {
+	listener.Poll(ctx, sweepEvery, func() {
+		if _, err := p.log.Cleanup(ctx, p.cfg.Retention); err != nil && ctx.Err() == nil {
+			p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
+		}
+	})
+}
+
+// Cleanup removes changes older than that from both logs now, and gives the
+// number of changes removed; see Config.Retention. It returns an error before
+// db.Use.
+func (p *Plugin) Cleanup(ctx context.Context, olderThan time.Duration) (int64, error) {
+	p.mu.Lock()
+	log := p.log
+	p.mu.Unlock()
+	if log == nil {
+		return 0, fmt.Errorf("%w, then Cleanup", errNotUsed)
+	}
+	return log.Cleanup(ctx, olderThan)
 }
 
 // Close ends all live connections, telling the clients to come back, and stops

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rhtmx/gormsync/models"
@@ -24,9 +25,9 @@ type request struct {
 	expires time.Time // zero: never
 }
 
-func (r request) entities() []string {
-	names := make([]string, len(r.filters))
-	for i, f := range r.filters {
+func namesOf(filters []trackers.Filter) []string {
+	names := make([]string, len(filters))
+	for i, f := range filters {
 		names[i] = f.Entity
 	}
 	return names
@@ -61,7 +62,7 @@ func (s *session) subscribe(r request) {
 	if len(r.spans) == 1 && len(r.reset) == 0 {
 		begin = r.spans[0].from
 	}
-	s.reply(subscribedFrame(r.entities(), begin))
+	s.reply(subscribedFrame(namesOf(r.filters), begin))
 	if len(r.reset) > 0 {
 		s.reply(resetFrame(r.reset, "cursor_expired"))
 	}
@@ -88,8 +89,15 @@ func (s *session) expireAt(sub *subscription, at time.Time) {
 // session be live.
 func (s *session) catchUp(sub *subscription, spans []span) {
 	for {
-		for i := range spans {
-			if err := s.readSpan(sub, &spans[i]); err != nil {
+		for i := 0; i < len(spans); i++ {
+			err := s.readSpan(sub, &spans[i])
+			if errors.Is(err, models.ErrCursorExpired) {
+				s.anew(sub, spans[i].filters)
+				spans = slices.Delete(spans, i, i+1)
+				i--
+				continue
+			}
+			if err != nil {
 				s.broken(sub, err)
 				return
 			}
@@ -104,15 +112,25 @@ func (s *session) catchUp(sub *subscription, spans []span) {
 	}
 }
 
-func (s *session) broken(sub *subscription, err error) {
-	switch {
-	case sub.ctx.Err() != nil: // replaced or closed
-	case errors.Is(err, models.ErrCursorExpired):
-		s.fail(closeSlow)
-	default:
-		s.hub.logger.Error("gormsync: a session cannot read the log", "error", err)
-		s.fail(closeRestart)
+// anew tells the client to take entities anew. What is published from here on
+// reaches it; what was before is in the snapshot that it is going to take.
+func (s *session) anew(sub *subscription, filters []trackers.Filter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sub != sub {
+		return
 	}
+	sub.lost, s.queue = false, nil
+	s.replies = append(s.replies, resetFrame(namesOf(filters), "cursor_expired"))
+	s.pump()
+}
+
+func (s *session) broken(sub *subscription, err error) {
+	if sub.ctx.Err() != nil { // replaced or closed
+		return
+	}
+	s.hub.logger.Error("gormsync: a session cannot read the log", "error", err)
+	s.fail(closeRestart)
 }
 
 // readSpan sends what the log holds behind the span's place, and moves the place.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -104,6 +105,9 @@ func (h *hub) run(ctx context.Context) {
 func (h *hub) drain(ctx context.Context) error {
 	for {
 		page, err := h.changes.Read(ctx, nil, h.place(), 0)
+		if errors.Is(err, models.ErrCursorExpired) { // another database is behind the same address now
+			return h.restart(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -112,6 +116,32 @@ func (h *hub) drain(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// restart begins again at the end of the log and tells every session to do so.
+func (h *hub) restart(ctx context.Context) error {
+	c, err := h.log.Position(ctx)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cursor = c
+	for s := range h.sessions() {
+		s.restart(c)
+	}
+	return nil
+}
+
+// sessions are all that follow something. h.mu is held.
+func (h *hub) sessions() map[*session]struct{} {
+	all := map[*session]struct{}{}
+	for _, sessions := range h.topics {
+		for s := range sessions {
+			all[s] = struct{}{}
+		}
+	}
+	return all
 }
 
 func (h *hub) place() models.Cursor {
@@ -162,14 +192,8 @@ func (h *hub) touched(items []*published) map[*session]struct{} {
 func (h *hub) heartbeat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seen := map[*session]struct{}{}
-	for _, sessions := range h.topics {
-		for s := range sessions {
-			if _, again := seen[s]; !again {
-				seen[s] = struct{}{}
-				s.heartbeat(h.cursor)
-			}
-		}
+	for s := range h.sessions() {
+		s.heartbeat(h.cursor)
 	}
 }
 

@@ -23,10 +23,11 @@ type appender[T any] interface {
 
 // pull is one GET for one entity.
 type pull struct {
-	filter trackers.Filter
-	cursor models.Cursor
-	limit  int // 0: everything
-	reset  bool
+	filter   trackers.Filter
+	cursor   models.Cursor
+	limit    int  // 0: everything
+	original bool // of an original client, which knows no 410
+	reset    bool
 }
 
 // parsePull reads since and limit. An expired position of an original client,
@@ -45,37 +46,30 @@ func (h *Handlers) parsePull(filter trackers.Filter, query url.Values) (pull, er
 		p.reset = since != "0"
 		return p, nil
 	}
-	cursor, isVersion, err := models.ParseCursor(since)
-	if err != nil {
+	var err error
+	if p.cursor, p.original, err = models.ParseCursor(since); err != nil {
 		return p, err
 	}
-	err = h.check(cursor, filter)
-	if errors.Is(err, models.ErrCursorExpired) && isVersion {
-		p.reset = true
-		return p, nil
+	if !p.cursor.IsZero() && !p.cursor.HasCover(filter.Cover()) {
+		return p, p.expired()
 	}
-	p.cursor = cursor
-	return p, err
+	return p, nil
+}
+
+// expired gives the answer to a cursor that cannot be followed: of another
+// database, from before the horizon, or one that has not followed this entity
+// under these scopes.
+func (p *pull) expired() error {
+	if !p.original || p.reset {
+		return models.ErrCursorExpired
+	}
+	p.cursor, p.reset = models.Cursor{}, true
+	return nil
 }
 
 func isDecimal(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 64)
 	return err == nil
-}
-
-// check refuses a cursor that cannot be followed: of another database, or one
-// that has not followed this entity under these scopes.
-func (h *Handlers) check(c models.Cursor, f trackers.Filter) error {
-	if c.IsZero() {
-		return nil
-	}
-	if err := h.log.Accept(c); err != nil {
-		return err
-	}
-	if !c.HasCover(f.Cover()) {
-		return models.ErrCursorExpired
-	}
-	return nil
 }
 
 // pullChanges answers GET /sync/:entity.
@@ -126,6 +120,11 @@ func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller
 // connection of the pool.
 func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Request, p pull, read func(context.Context, models.Cursor) (trackers.Page[T], error)) {
 	page, err := read(r.Context(), p.cursor)
+	if errors.Is(err, models.ErrCursorExpired) {
+		if err = p.expired(); err == nil {
+			page, err = read(r.Context(), p.cursor)
+		}
+	}
 	if err != nil {
 		h.fail(w, err)
 		return

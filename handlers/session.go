@@ -141,6 +141,22 @@ func (s *session) heartbeat(at models.Cursor) {
 	s.pump()
 }
 
+// restart begins at another place, of which the old one says nothing: the client
+// has to take everything anew.
+func (s *session) restart(at models.Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sub == nil || s.sub.behind { // whoever reads the log finds out itself
+		return
+	}
+	s.queue, s.sub.common, s.sub.place = nil, models.TxSet{}, at
+	for entity := range s.sub.seen {
+		s.sub.seen[entity] = at.From
+	}
+	s.replies = append(s.replies, resetFrame(namesOf(s.sub.filters), "cursor_expired"))
+	s.pump()
+}
+
 // sent tells that the connection took a frame.
 func (s *session) sent(frame []byte) {
 	s.mu.Lock()

@@ -34,7 +34,6 @@ type closeCode struct {
 var (
 	closeRestart  = closeCode{1012, "The server restarts; come back in a moment."}
 	closeExpired  = closeCode{4001, "The access has expired; sign in and come back."}
-	closeSlow     = closeCode{4008, "Too far behind; pull and come back."}
 	closeTooMany  = closeCode{4029, "Too many messages at once."}
 	sessionKey    = "gormsync"
 	errNotUpgrade = &apiError{status: http.StatusUpgradeRequired, Code: "bad_request", Message: "This is a WebSocket; connect with ws:// or wss://."}
@@ -201,7 +200,7 @@ func (h *Handlers) parseSubscribe(who caller, m inbound) (request, error) {
 		if !access.Expires.IsZero() && (r.expires.IsZero() || access.Expires.Before(r.expires)) {
 			r.expires = access.Expires
 		}
-		if err := h.place(&r, filter, m.Since.of(name)); err != nil {
+		if err := place(&r, filter, m.Since.of(name)); err != nil {
 			return r, err
 		}
 	}
@@ -210,7 +209,7 @@ func (h *Handlers) parseSubscribe(who caller, m inbound) (request, error) {
 
 // place puts an entity into the span of its cursor: entities with the same cursor
 // are read together, so that their transactions stay whole.
-func (h *Handlers) place(r *request, f trackers.Filter, text string) error {
+func place(r *request, f trackers.Filter, text string) error {
 	c, _, err := models.ParseCursor(text)
 	if err != nil {
 		return err
@@ -218,12 +217,9 @@ func (h *Handlers) place(r *request, f trackers.Filter, text string) error {
 	if c.IsZero() {
 		return nil
 	}
-	if err := h.check(c, f); err != nil {
-		if errors.Is(err, models.ErrCursorExpired) {
-			r.reset = append(r.reset, f.Entity)
-			return nil
-		}
-		return err
+	if !c.HasCover(f.Cover()) {
+		r.reset = append(r.reset, f.Entity)
+		return nil
 	}
 	c.Page = nil
 	for i := range r.spans {

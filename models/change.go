@@ -108,4 +108,7 @@ const (
 	MetaSchema = "schema_version"
 	// MetaEpoch holds a random text that is part of every cursor's epoch.
 	MetaEpoch = "epoch"
+	// MetaHorizon holds the highest transaction that was pruned from the log, a
+	// decimal number.
+	MetaHorizon = "horizon"
 )

@@ -41,6 +41,9 @@ type Batch struct {
 	Of      uint32
 	AfterTx int64 // last version of the transaction that was read last
 	AfterID int64 // version that was read last
+	// Floor is the log's horizon when a read from nothing began, which no place in
+	// From can tell.
+	Floor uint64
 }
 
 // Page is a place inside a snapshot: the last row read, by its entity id.
@@ -99,6 +102,7 @@ func (c Cursor) encode(letter byte) string {
 		b = binary.BigEndian.AppendUint32(b, c.Batch.Of)
 		b = binary.AppendUvarint(b, uint64(c.Batch.AfterTx))
 		b = binary.AppendUvarint(b, uint64(c.Batch.AfterID))
+		b = binary.AppendUvarint(b, c.Batch.Floor)
 	}
 	if c.Page != nil {
 		b = binary.AppendUvarint(b, uint64(len(c.Page.After)))
@@ -161,7 +165,7 @@ func (r *cursorReader) cursor(flags byte) (c Cursor) {
 	c.Epoch = r.uint32()
 	c.From = r.txSet()
 	if flags&flagBatch != 0 {
-		c.Batch = &Batch{To: r.txSet(), Of: r.uint32(), AfterTx: int64(r.uvarint()), AfterID: int64(r.uvarint())}
+		c.Batch = &Batch{To: r.txSet(), Of: r.uint32(), AfterTx: int64(r.uvarint()), AfterID: int64(r.uvarint()), Floor: r.uvarint()}
 		r.bad = r.bad || c.Batch.AfterTx < 0 || c.Batch.AfterID < 0
 	}
 	if flags&flagPage != 0 {

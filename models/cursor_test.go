@@ -30,6 +30,7 @@ func cursors() *rapid.Generator[models.Cursor] {
 			c.Batch = &models.Batch{
 				To: txSets().Draw(t, "to"), Of: rapid.Uint32().Draw(t, "of"),
 				AfterTx: rapid.Int64Min(0).Draw(t, "after tx"), AfterID: rapid.Int64Min(0).Draw(t, "after id"),
+				Floor: rapid.Uint64().Draw(t, "floor"),
 			}
 		}
 		if rapid.Bool().Draw(t, "in a snapshot") {

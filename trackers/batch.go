@@ -148,6 +148,19 @@ func (b *batch) updated(p *plan, before, after *image) error {
 	return b.add(row)
 }
 
+// overwritten is an update of a row that nobody knows: all its fields may be new.
+func (b *batch) overwritten(p *plan, im *image) error {
+	row := logRow{id: im.id, action: models.Update, scope: p.scopeOf(im), data: im.data()}
+	if p.entity.FieldLog {
+		for i := range p.cols[:p.visible] {
+			if !p.cols[i].field.PrimaryKey {
+				row.fields = append(row.fields, fieldOf(p, im, i))
+			}
+		}
+	}
+	return b.add(row)
+}
+
 // moved writes a leave under the old scope and the change under the new one.
 func (b *batch) moved(p *plan, before, after *image, from, to *string) error {
 	err := b.add(logRow{id: before.id, action: models.Delete, move: models.MoveLeave, scope: from, fields: b.noFields(p, before)})

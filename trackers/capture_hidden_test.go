@@ -198,6 +198,25 @@ func TestCaptureAlterTableElsewhere(t *testing.T) {
 	})
 }
 
+// A connection that has not looked at the table since another one changed it.
+func TestCaptureAlterTableOtherConnection(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db := d.Open(t)
+		require.NoError(t, db.AutoMigrate(&narrow{}))
+		f := attach(t, d, db, trackers.Config{Entities: []trackers.Entity{{Model: &wide{}}}})
+		require.NoError(t, db.Connection(func(one *gorm.DB) error {
+			require.NoError(t, db.Create(&narrow{ID: 1, Name: "a"}).Error) // on a second one
+			require.NoError(t, one.Exec("ALTER TABLE ages ADD COLUMN extra text DEFAULT 'd'").Error)
+			require.NoError(t, db.Model(&wide{ID: 1}).Update("name", "b").Error)
+			return db.Model(&wide{ID: 1}).Update("extra", "x").Error
+		}))
+		require.Equal(t, []string{
+			`ages create 1 {"id":1,"name":"a"}`, `ages update 1 {"extra":"d","id":1,"name":"b"}`, `ages update 1 {"extra":"x","id":1,"name":"b"}`,
+		}, f.take(t))
+	})
+}
+
 // A table that is made, dropped and made again in the life of a log.
 func TestCaptureTableComesAndGoes(t *testing.T) {
 	t.Parallel()

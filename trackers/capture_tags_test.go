@@ -113,7 +113,7 @@ func TestCaptureTags(t *testing.T) {
 			return saw(db.Model(&tagged{ID: 1}).Updates(&tagged{JSON: map[string]any{"z": true}, Box: Size{Width: 8}}))
 		})
 		require.Equal(t, map[string]string{"json": `{"z":true}`, "box_width": "8"}, fields)
-		_, fields = w.change(t, func(db *gorm.DB) any { return saw(db.Model(&tagged{ID: 1}).UpdateColumn("unix", 1700000002)) })
+		_, fields = w.change(t, func(db *gorm.DB) any { return saw(db.Model(&tagged{ID: 1}).UpdateColumns(tagged{Unix: 1700000002})) })
 		require.Equal(t, map[string]string{"unix": "1700000002"}, fields)
 	})
 }

@@ -13,7 +13,7 @@ import (
 type Changes struct{ feed }
 
 // Changes gives the reader of the change log.
-func (l *Log) Changes() *Changes { return &Changes{feed{l}} }
+func (l *Log) Changes() *Changes { return &Changes{feed{log: l}} }
 
 // Since gives the changes of one entity after a cursor, whatever their scope:
 // whole transactions together, at most limit (DefaultPage if not positive). The
@@ -28,14 +28,11 @@ func (c *Changes) Since(ctx context.Context, entity string, cursor models.Cursor
 
 // Read gives the changes after a cursor that the filters let through.
 func (c *Changes) Read(ctx context.Context, filters []Filter, cursor models.Cursor, limit int) (Page[models.Change], error) {
-	page, err := c.read(ctx, filters, cursor, limit)
-	if err == nil && len(filters) > 0 {
-		page.Entries = Resolve(page.Entries, filters)
-	}
-	return page, err
+	return c.read(ctx, filters, cursor, limit)
 }
 
-// Resolve settles moves between scopes for one reader. Whoever sees both scopes
+// Resolve settles moves between scopes for one reader of the hub's entries, as
+// Read does for its own. Whoever sees both scopes
 // skips the leave and sees an update; whoever sees one of them sees the row go,
 // or come as new. The entries are those of whole transactions, as read.
 func Resolve(entries []Entry[models.Change], filters []Filter) []Entry[models.Change] {

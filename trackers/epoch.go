@@ -9,28 +9,48 @@ import (
 	"github.com/rhtmx/gormsync/models"
 )
 
-// readEpoch asks for what makes this log this log. On PostgreSQL a cursor is
-// made of transaction numbers, so it must not outlive their meaning: another
-// cluster, another timeline (a failover, a restore to a point in time), another
-// database or another log table changes the epoch, and so does the random text
-// in meta.
-func (l *Log) readEpoch(ctx context.Context) (uint32, error) {
-	meta := "(SELECT value FROM " + l.quote(l.tables.Meta) + " WHERE key = " + literal(models.MetaEpoch) + ")"
-	query := "SELECT " + meta
+// epochOf is what makes a log this log. On PostgreSQL a cursor is made of
+// transaction numbers, so it must not outlive their meaning: another cluster,
+// another timeline (a failover, a restore to a point in time), another database
+// or another log table changes the epoch, and so does the random text in meta.
+//
+// To ask for all of it with each read would cost more than the read. So a read
+// asks when the server started, which is another moment on every server, and the
+// rest is asked for once for each answer.
+func (l *Log) epochOf(ctx context.Context, p *position) (uint32, error) {
+	base := ""
 	if l.dialect == postgres {
-		// pg_control_checkpoint would still tell the old timeline for a while.
-		query = `SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
- CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
- (SELECT oid FROM pg_database WHERE datname = current_database()), ` + literal(l.quote(l.tables.Changes)) + `::regclass::oid, ` + meta + `)`
+		key := p.started
+		if p.standby {
+			key += " standby"
+		}
+		known, ok := l.servers.Load(key)
+		if !ok {
+			var err error
+			if known, err = l.identify(ctx); err != nil {
+				return 0, err
+			}
+			l.servers.Store(key, known)
+		}
+		base = known.(string)
 	}
-	var text sql.NullString
-	if err := l.pool.QueryRowContext(ctx, query).Scan(&text); err != nil {
-		return 0, fmt.Errorf("gormsync: reading %s (run migrate.Up before gormsync is registered): %w", l.tables.Meta, err)
-	}
-	if !text.Valid {
+	if p.epoch == "" {
 		return 0, fmt.Errorf("gormsync: %s has no row %q; run migrate.Up", l.tables.Meta, models.MetaEpoch)
 	}
 	h := fnv.New32a()
-	h.Write([]byte(text.String))
+	h.Write([]byte(base + "/" + p.epoch))
 	return h.Sum32(), nil
+}
+
+// identify names the server, its timeline, the database and the log table.
+func (l *Log) identify(ctx context.Context) (string, error) {
+	// pg_control_checkpoint would still tell the old timeline for a while.
+	query := `SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+ CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+ (SELECT oid FROM pg_database WHERE datname = current_database()), ` + literal(l.quote(l.tables.Changes)) + `::regclass::oid)`
+	var text sql.NullString
+	if err := l.pool.QueryRowContext(ctx, query).Scan(&text); err != nil {
+		return "", fmt.Errorf("gormsync: asking which database this is: %w", err)
+	}
+	return text.String, nil
 }

@@ -73,7 +73,12 @@ func (p *Page[T]) After(i int) models.Cursor {
 
 // feed reads the change log by cursor. The field log follows it, so one cursor is
 // good for either.
-type feed struct{ log *Log }
+type feed struct {
+	log *Log
+	// leaves: whoever sees both scopes of a move gets the leave too. In the field
+	// log it takes away the fields that the row no longer has.
+	leaves bool
+}
 
 // changeColumns are what scanChange reads.
 var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "version", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
@@ -88,9 +93,12 @@ func scanChange(c *models.Change) []any {
 	}
 }
 
-// of tells filters from others.
-func of(filters []Filter) uint32 {
+// of tells this feed through these filters from others.
+func (r feed) of(filters []Filter) uint32 {
 	h := fnv.New32a()
+	if len(filters) > 0 && r.leaves {
+		h.Write([]byte("leaves"))
+	}
 	for _, f := range filters {
 		c := f.Cover()
 		h.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, c.Entity), c.Scopes))
@@ -106,14 +114,8 @@ func (r feed) read(ctx context.Context, filters []Filter, c models.Cursor, limit
 	if limit <= 0 {
 		limit = DefaultPage
 	}
-	if c.IsZero() {
-		c.Epoch = r.log.epoch
-	}
-	if err := r.log.Accept(c); err != nil {
-		return Page[models.Change]{}, err
-	}
 	c = c.Position()
-	if c.Batch != nil && c.Batch.Of != of(filters) && c.Batch.Of != of(nil) {
+	if c.Batch != nil && c.Batch.Of != r.of(filters) && c.Batch.Of != r.of(nil) {
 		c.Batch = nil // of another order: begin the batch again, the reader knows what it has
 	}
 	q := r.query(filters, c, limit+1)
@@ -121,13 +123,26 @@ func (r feed) read(ctx context.Context, filters []Filter, c models.Cursor, limit
 	if err != nil {
 		return Page[models.Change]{}, fmt.Errorf("gormsync: reading %s: %w", r.log.tables.Changes, err)
 	}
-	to, entries, err := r.scan(rows, c)
+	at, entries, err := r.scan(rows)
 	if err != nil {
 		return Page[models.Change]{}, fmt.Errorf("gormsync: reading %s: %w", r.log.tables.Changes, err)
 	}
-	page := Page[models.Change]{Entries: entries, from: c, batch: models.Batch{To: to, Of: of(filters)}}
+	if c.Epoch, err = r.log.accept(ctx, at, c); err != nil {
+		return Page[models.Change]{}, err
+	}
+	to, err := at.after(c.From)
+	if err != nil {
+		return Page[models.Change]{}, err
+	}
 	if c.Batch != nil {
-		page.batch.Of = c.Batch.Of
+		to = c.Batch.To
+	}
+	page := Page[models.Change]{Entries: entries, from: c, batch: models.Batch{To: to, Of: r.of(filters)}}
+	if page.batch.Floor, err = at.pruned(); err != nil {
+		return Page[models.Change]{}, err
+	}
+	if c.Batch != nil {
+		page.batch.Of, page.batch.Floor = c.Batch.Of, c.Batch.Floor
 	}
 	page.cut(limit)
 	return page, nil
@@ -161,17 +176,19 @@ func (r feed) query(filters []Filter, c models.Cursor, limit int) *query {
 	l := r.log
 	q := &query{dialect: l.dialect}
 	inner, outer := filters, []Filter(nil)
-	if c.Batch != nil && c.Batch.Of == of(nil) {
+	if c.Batch != nil && c.Batch.Of == r.of(nil) {
 		inner, outer = nil, filters
 	}
-	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", changeColumns), ", n.last FROM (SELECT 1 AS one) o LEFT JOIN (",
-		"SELECT id, last FROM (SELECT id, entity, scope, max(id) OVER (PARTITION BY tx) AS last FROM (")
+	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", changeColumns), ", n.last, ")
+	r.known(q, filters)
+	q.write(" FROM (SELECT 1 AS one) o LEFT JOIN (",
+		"SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
 	r.arms(q, inner, c)
 	q.write(") a) w WHERE 1 = 1")
 	if c.Batch != nil {
 		q.write(" AND (last, id) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
 	}
-	r.anyOf(q, outer)
+	r.outer(q, outer)
 	q.write(" ORDER BY last, id LIMIT ", q.arg(limit), ") n ON 1 = 1 LEFT JOIN ", l.quote(l.tables.Changes),
 		" l ON l.id = n.id ORDER BY n.last, n.id")
 	return q
@@ -193,7 +210,7 @@ func (r feed) arms(q *query, filters []Filter, c models.Cursor) {
 }
 
 func (r feed) arm(q *query, f *Filter, c models.Cursor) {
-	from := "SELECT id, tx, entity, scope FROM " + r.log.quote(r.log.tables.Changes) + " WHERE "
+	from := "SELECT id, tx FROM " + r.log.quote(r.log.tables.Changes) + " c WHERE "
 	if q.dialect == sqlite {
 		// Ids are in the order of commits here; by them the log's end is at hand.
 		q.write(from, "id >= ", q.arg(int64(c.From.Xmax)))
@@ -217,60 +234,100 @@ func (r feed) conditions(q *query, f *Filter, c models.Cursor) {
 	}
 	if f != nil {
 		q.write(" AND ")
-		f.write(q)
+		r.write(q, f, "c")
 	}
 }
 
-// anyOf narrows to what one of the filters lets through.
-func (r feed) anyOf(q *query, filters []Filter) {
+// outer narrows a batch that was begun over all entities to what the filters let
+// through.
+func (r feed) outer(q *query, filters []Filter) {
+	if len(filters) == 0 {
+		return
+	}
+	changes := r.log.quote(r.log.tables.Changes)
+	q.write(" AND EXISTS (SELECT 1 FROM ", changes, " c WHERE c.id = w.id AND (")
 	for i := range filters {
-		if i == 0 {
-			q.write(" AND (")
-		} else {
+		if i > 0 {
 			q.write(" OR ")
 		}
-		filters[i].write(q)
+		r.write(q, &filters[i], "c")
 	}
-	if len(filters) > 0 {
-		q.write(")")
+	q.write("))")
+}
+
+// known writes whether the reader saw an entering row before; of no interest to
+// whoever has no filters.
+func (r feed) known(q *query, filters []Filter) {
+	if len(filters) == 0 {
+		q.write("1 = 1")
+		return
+	}
+	q.write("(l.move = 'enter' AND (")
+	for i := range filters {
+		if i > 0 {
+			q.write(" OR ")
+		}
+		filters[i].cameFrom(q, r.log.quote(r.log.tables.Changes), "l")
+	}
+	q.write("))")
+}
+
+// write writes the condition for the rows of the log that the filter lets
+// through; row is the alias of the log table. A leave does not count for whoever
+// sees where the row went.
+func (r feed) write(q *query, f *Filter, row string) {
+	q.write("(", row, ".entity = ", q.arg(f.Entity))
+	defer q.write(")")
+	scopes := ""
+	if !f.All {
+		scopes = q.in(f.Scopes)
+		q.write(" AND ", row, ".scope ", scopes)
+	}
+	switch {
+	case r.leaves:
+	case f.All:
+		q.write(" AND ", row, ".move <> 'leave'")
+	default:
+		q.write(" AND (", row, ".move <> 'leave' OR NOT EXISTS (SELECT 1 FROM ", r.log.quote(r.log.tables.Changes), " e WHERE e.entity = ", row,
+			".entity AND e.entity_id = ", row, ".entity_id AND e.id > ", row, ".id AND e.tx = ", row, ".tx AND e.scope ", scopes, "))")
 	}
 }
 
-func (f *Filter) write(q *query) {
-	q.write("(entity = ", q.arg(f.Entity))
+// cameFrom writes whether the filter lets through where an entering row came
+// from: then the change is an update to the reader, and otherwise a create.
+func (f *Filter) cameFrom(q *query, changes, row string) {
+	q.write("(", row, ".entity = ", q.arg(f.Entity))
 	if !f.All {
-		q.write(" AND scope ", q.in(f.Scopes))
+		q.write(" AND EXISTS (SELECT 1 FROM ", changes, " e WHERE e.entity = ", row, ".entity AND e.entity_id = ", row, ".entity_id",
+			" AND e.id < ", row, ".id AND e.tx = ", row, ".tx AND e.scope ", q.in(f.Scopes), ")")
 	}
 	q.write(")")
 }
 
 // scan reads the position and the entries.
-func (r feed) scan(rows *sql.Rows, c models.Cursor) (to models.TxSet, entries []Entry[models.Change], err error) {
+func (r feed) scan(rows *sql.Rows) (at *position, entries []Entry[models.Change], err error) {
 	defer func() {
 		if closeErr := rows.Close(); err == nil {
 			err = closeErr
 		}
 	}()
-	var p position
+	at = &position{}
 	var row models.Change
 	var last int64
-	dests := append(p.dests(), scanChange(&row)...)
-	dests = append(dests, optional[int64]{&last})
+	var known bool
+	dests := append(at.dests(), scanChange(&row)...)
+	dests = append(dests, optional[int64]{&last}, optional[bool]{&known})
 	for rows.Next() {
 		row, last = models.Change{}, 0
 		if err := rows.Scan(dests...); err != nil {
-			return to, nil, err
+			return nil, nil, err
+		}
+		if row.Move == models.MoveEnter && !known {
+			row.Action = models.Create
 		}
 		if row.ID != 0 {
 			entries = append(entries, Entry[models.Change]{Row: row, Version: row.ID, Tx: uint64(row.Tx), Last: last})
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return to, nil, err
-	}
-	if c.Batch != nil {
-		return c.Batch.To, entries, nil
-	}
-	to, err = p.after(c.From)
-	return to, entries, err
+	return at, entries, rows.Err()
 }

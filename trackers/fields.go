@@ -13,7 +13,7 @@ import (
 type Fields struct{ feed }
 
 // Fields gives the reader of the field log.
-func (l *Log) Fields() *Fields { return &Fields{feed{l}} }
+func (l *Log) Fields() *Fields { return &Fields{feed{log: l, leaves: true}} }
 
 // Since gives the field changes of one entity after a cursor, as Changes.Since
 // does. The limit counts changes, of which each may have several fields.

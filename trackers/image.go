@@ -73,6 +73,7 @@ func plain(v []byte) string {
 type reader struct {
 	p     *plan
 	vals  []any
+	extra []any         // what to scan behind the plan's columns
 	model reflect.Value // scratch, for fields that must see their value
 }
 
@@ -83,7 +84,7 @@ func (r *reader) dests(d []any) []any {
 	for i := range r.vals {
 		d = append(d, &r.vals[i])
 	}
-	return d
+	return append(d, r.extra...)
 }
 
 // absent reports whether the scanned row has no key: the empty side of an outer join.

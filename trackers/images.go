@@ -46,11 +46,15 @@ func (c *intercept) extend(ctx context.Context, p *plan, query string, args []an
 }
 
 func (c *intercept) extendAfter(ctx context.Context, p *plan, query string, args []any, before *images) (*tape, error) {
-	rows, err := c.ConnPool.QueryContext(ctx, query+p.returning(c.db.Statement), args...)
+	t, r, pair := &tape{}, newReader(p), c.pairing(p, before)
+	query += p.returning(c.db.Statement)
+	if pair.waits {
+		r.extra, query = []any{&pair.updated}, query+", xmax <> 0"
+	}
+	rows, err := c.ConnPool.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	t, r, pair := &tape{}, newReader(p), c.pairing(p, before)
 	err = t.record(rows, []*reader{r}, func() error {
 		im, err := r.take(ctx)
 		if err != nil {
@@ -59,7 +63,7 @@ func (c *intercept) extendAfter(ctx context.Context, p *plan, query string, args
 		return pair.take(im)
 	})
 	if err == nil {
-		err = pair.finish()
+		err = pair.finish(ctx)
 	}
 	return t, err
 }
@@ -89,7 +93,7 @@ func (c *intercept) extendOldNew(ctx context.Context, p *plan, query string, arg
 		})
 	})
 	if err == nil {
-		err = pair.finish()
+		err = pair.finish(ctx)
 	}
 	return t, cmp.Or(err, before.remove())
 }
@@ -171,7 +175,7 @@ func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) 
 	if c.log.dialect == postgres {
 		s.WriteString(" FOR NO KEY UPDATE OF ")
 		s.WriteQuoted(c.db.Statement.Table)
-	} else if err := c.log.lockSQLite(ctx, c.ConnPool); err != nil {
+	} else if err := c.log.lockSQLite(ctx, c.ConnPool, c.entity); err != nil {
 		return nil, err
 	}
 	rows, err := bare(c.ConnPool).QueryContext(ctx, s.SQL.String(), s.Vars...)
@@ -192,11 +196,11 @@ func (c *intercept) readBefore(ctx context.Context, p *plan, s *gorm.Statement) 
 // lockSQLite takes SQLite's write lock before the first read of a transaction:
 // one that reads first fails at once with "database is locked" when it turns to
 // writing and another has written meanwhile.
-func (l *Log) lockSQLite(ctx context.Context, pool gorm.ConnPool) error {
-	if t := watchedTxOf(pool); t != nil && t.hasWritten() {
-		return nil // it has written already
+func (l *Log) lockSQLite(ctx context.Context, pool gorm.ConnPool, t *Tracked) error {
+	if tx := watchedTxOf(pool); tx != nil && tx.hasWritten() {
+		return nil
 	}
-	_, err := bare(pool).ExecContext(ctx, "DELETE FROM "+l.quote(l.tables.Changes)+" WHERE 0")
+	_, err := bare(pool).ExecContext(ctx, "DELETE FROM "+l.quote(t.Schema.Table)+" WHERE 0")
 	return err
 }
 

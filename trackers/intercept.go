@@ -52,12 +52,26 @@ func (c *intercept) begin(ctx context.Context, query string) (*plan, error) {
 	}
 	c.done = true
 	c.changes = newBatch(c.db, c.entity)
-	p, err := c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+	p, err := c.plan(ctx)
 	if err == nil && c.stale(p) {
 		c.log.forget(c.entity)
-		p, err = c.log.planOf(ctx, bare(c.ConnPool), c.entity)
+		p, err = c.plan(ctx)
 	}
 	return p, err
+}
+
+// plan gives the plan of the entity. To make one means to read, and on SQLite a
+// transaction that is going to write must not read first.
+func (c *intercept) plan(ctx context.Context) (*plan, error) {
+	if p, ok := c.log.plans.Load(c.entity.Name); ok {
+		return p.(*plan), nil
+	}
+	if c.log.dialect == sqlite {
+		if err := c.log.lockSQLite(ctx, c.ConnPool, c.entity); err != nil {
+			return nil, err
+		}
+	}
+	return c.log.planOf(ctx, bare(c.ConnPool), c.entity)
 }
 
 // stale: the statement writes a column of the model that the table did not have
@@ -158,7 +172,7 @@ func (t *tape) record(rows *sql.Rows, readers []*reader, fn func() error) error 
 	}
 	n := len(names)
 	for _, r := range readers {
-		n -= len(r.vals)
+		n -= len(r.vals) + len(r.extra)
 	}
 	t.cols, t.types = names[:n], types[:n]
 	vals, dests := make([]any, n), make([]any, n)

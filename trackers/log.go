@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -48,12 +49,14 @@ type Log struct {
 	pgx      bool // the driver is pgx
 	sequence string
 
-	changesSQL, bothSQL string   // of writePostgres
-	plans               sync.Map // entity name -> *plan
-	pools               sync.Map // gorm.ConnPool -> *watchedPool
-	hooked              sync.Map // callback sets that Capture sits in
-	warned              sync.Map // call sites of raw SQL
-	epoch               uint32
+	changesSQL, bothSQL string       // of writePostgres
+	plans               sync.Map     // entity name -> *plan
+	pools               sync.Map     // gorm.ConnPool -> *watchedPool
+	hooked              sync.Map     // callback sets that Capture sits in
+	warned              sync.Map     // call sites of raw SQL
+	servers             sync.Map     // which database a server is, by when it started
+	renewed             atomic.Int64 // when the epoch was renewed last, in Unix seconds
+	bells               bells
 }
 
 const (
@@ -101,7 +104,10 @@ func NewLog(ctx context.Context, db *gorm.DB, cfg Config) (*Log, error) {
 	if err := l.inspect(ctx); err != nil {
 		return nil, err
 	}
-	l.epoch, err = l.readEpoch(ctx)
+	if err := l.repair(ctx); err != nil {
+		return nil, err
+	}
+	_, err = l.Position(ctx)
 	return l, err
 }
 

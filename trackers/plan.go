@@ -35,6 +35,7 @@ type plan struct {
 	list    string // the quoted columns, joined with commas
 
 	constraints map[string][]string // PostgreSQL's unique constraints and their columns
+	partitioned bool                // such a table has no system columns to return
 }
 
 // planOf gives the plan of an entity. It reads which columns the table really
@@ -191,11 +192,15 @@ func (p *plan) indexes(names []string) []int {
 	return at
 }
 
-// readConstraints asks PostgreSQL which columns each unique constraint has, for
-// upserts that name theirs.
+// readConstraints asks PostgreSQL what upserts have to know of a table: which
+// columns each unique constraint has, and whether it is partitioned.
 func (l *Log) readConstraints(ctx context.Context, pool gorm.ConnPool, p *plan) error {
 	if l.dialect != postgres {
 		return nil
+	}
+	err := pool.QueryRowContext(ctx, "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)", l.quote(p.entity.Schema.Table)).Scan(&p.partitioned)
+	if err != nil {
+		return err
 	}
 	rows, err := pool.QueryContext(ctx, `SELECT c.conname, a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
  WHERE c.contype IN ('p', 'u') AND c.conrelid = to_regclass($1) ORDER BY c.conname, array_position(c.conkey, a.attnum)`, l.quote(p.entity.Schema.Table))

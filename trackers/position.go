@@ -13,24 +13,32 @@ import (
 type position struct {
 	snapshot string // pg_snapshot; empty on SQLite
 	standby  bool
-	newest   int64 // the highest transaction in the log
+	newest   int64  // the highest transaction in the log
+	started  string // when the server started; empty on SQLite
+	epoch    string // the random text in meta
+	horizon  string // the highest transaction that was pruned; empty for none
 }
 
 func (p *position) dests() []any {
-	return []any{optional[string]{&p.snapshot}, optional[bool]{&p.standby}, optional[int64]{&p.newest}}
+	return []any{
+		optional[string]{&p.snapshot}, optional[bool]{&p.standby}, optional[int64]{&p.newest},
+		optional[string]{&p.started}, optional[string]{&p.epoch}, optional[string]{&p.horizon},
+	}
 }
 
 // positionSQL selects the columns of a position.
 func (l *Log) positionSQL() string {
-	changes := l.quote(l.tables.Changes)
+	changes, meta := l.quote(l.tables.Changes), l.quote(l.tables.Meta)
+	fact := func(key string) string { return ", (SELECT value FROM " + meta + " WHERE key = " + literal(key) + ")" }
+	facts := fact(models.MetaEpoch) + fact(models.MetaHorizon)
 	if l.dialect == sqlite {
-		return "'', 0, (SELECT max(id) FROM " + changes + ")"
+		return "'', 0, (SELECT max(id) FROM " + changes + "), ''" + facts
 	}
-	return "pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1)"
+	return "pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), pg_postmaster_start_time()::text" + facts
 }
 
 // after is the set of transactions that a reader has who had from and read at p.
-func (p position) after(from models.TxSet) (models.TxSet, error) {
+func (p *position) after(from models.TxSet) (models.TxSet, error) {
 	newest := max(from.Xmax, uint64(p.newest)+1)
 	if p.snapshot == "" {
 		return models.TxSet{Xmax: newest}, nil
@@ -49,22 +57,80 @@ func (p position) after(from models.TxSet) (models.TxSet, error) {
 	return from.Union(set.Cap(newest)), nil
 }
 
-// Accept tells whether the log can still be followed from a cursor. It returns
-// models.ErrCursorExpired for the cursor of another database.
-func (l *Log) Accept(c models.Cursor) error {
-	if c.Epoch != l.epoch {
-		return models.ErrCursorExpired
+// pruned is the highest transaction that was pruned; 0 for none.
+func (p *position) pruned() (uint64, error) {
+	if p.horizon == "" {
+		return 0, nil
 	}
-	return nil
+	n, err := strconv.ParseUint(p.horizon, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("gormsync: the horizon %q in meta is no number", p.horizon)
+	}
+	return n, nil
+}
+
+// accept tells whether the log, as it stood at p, could be followed from c. It
+// gives the log's epoch.
+func (l *Log) accept(ctx context.Context, p *position, c models.Cursor) (uint32, error) {
+	epoch, err := l.epochOf(ctx, p)
+	if err != nil || c.IsZero() {
+		return epoch, err
+	}
+	pruned, err := p.pruned()
+	switch {
+	case err != nil:
+		return epoch, err
+	case c.Epoch != epoch:
+		return epoch, models.ErrCursorExpired
+	case lacks(c, pruned):
+		return epoch, models.ErrCursorExpired
+	case l.dialect == sqlite && c.From.Xmax > uint64(p.newest)+1:
+		// The log has lost its end: somebody put an older file in its place. When it
+		// has grown again the cursors of before would look good, so they all end now.
+		return epoch, l.renewEpoch(ctx)
+	}
+	return epoch, nil
+}
+
+// lacks: a reader lacks something that was pruned, unless it has every transaction
+// up to there, or has been reading from nothing since.
+func lacks(c models.Cursor, pruned uint64) bool {
+	if c.From.Xmax == 0 && c.Batch != nil {
+		return pruned > c.Batch.Floor
+	}
+	return pruned > 0 && (pruned >= c.From.Xmax || (len(c.From.Xip) > 0 && c.From.Xip[0] <= pruned))
 }
 
 // Position gives the cursor of the log's present end.
 func (l *Log) Position(ctx context.Context) (models.Cursor, error) {
-	var p position
-	err := l.pool.QueryRowContext(ctx, "SELECT "+l.positionSQL(), l.unprepared()...).Scan(p.dests()...)
+	p, err := l.position(ctx)
 	if err != nil {
-		return models.Cursor{}, fmt.Errorf("gormsync: reading the end of %s: %w", l.tables.Changes, err)
+		return models.Cursor{}, err
+	}
+	epoch, err := l.epochOf(ctx, p)
+	if err != nil {
+		return models.Cursor{}, err
 	}
 	set, err := p.after(models.TxSet{})
-	return models.Cursor{Epoch: l.epoch, From: set}, err
+	return models.Cursor{Epoch: epoch, From: set}, err
+}
+
+// Accept tells whether the log can still be followed from a cursor. It returns
+// models.ErrCursorExpired for the cursor of another database, or one from before
+// the horizon.
+func (l *Log) Accept(ctx context.Context, c models.Cursor) error {
+	p, err := l.position(ctx)
+	if err == nil {
+		_, err = l.accept(ctx, p, c)
+	}
+	return err
+}
+
+func (l *Log) position(ctx context.Context) (*position, error) {
+	p := &position{}
+	err := l.pool.QueryRowContext(ctx, "SELECT "+l.positionSQL(), l.unprepared()...).Scan(p.dests()...)
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: reading the end of %s (run migrate.Up before gormsync is registered): %w", l.tables.Changes, err)
+	}
+	return p, nil
 }

@@ -1,6 +1,7 @@
 package trackers
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"strconv"
@@ -85,4 +86,11 @@ func (m moment) Scan(src any) error {
 		return fmt.Errorf("a time cannot be read from a %T", src)
 	}
 	return nil
+}
+
+// execer is a transaction, or a connection.
+type execer interface {
+	ExecContext(ctx context.Context, sql string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, sql string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, sql string, args ...any) *sql.Row
 }

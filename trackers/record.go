@@ -109,7 +109,11 @@ func (l *Log) recordRows(pool gorm.ConnPool, db *gorm.DB, t *Tracked, action mod
 	if err != nil {
 		return err
 	}
-	before, err := l.newest(ctx, bare(pool), p, targets)
+	ids := make([]string, len(targets))
+	for i := range targets {
+		ids[i] = targets[i].id
+	}
+	before, err := l.newest(ctx, bare(pool), p, ids)
 	if err != nil {
 		return err
 	}
@@ -164,7 +168,7 @@ func (p *plan) scopeIn(ctx context.Context, row reflect.Value) *string {
 // transaction ends: the log's ids have to be in the order of the changes.
 func (l *Log) lockRows(ctx context.Context, pool gorm.ConnPool, p *plan, targets []target) (map[string]*image, error) {
 	if l.dialect == sqlite {
-		if err := l.lockSQLite(ctx, pool); err != nil {
+		if err := l.lockSQLite(ctx, pool, p.entity); err != nil {
 			return nil, err
 		}
 	}
@@ -200,17 +204,13 @@ func (l *Log) lockRows(ctx context.Context, pool gorm.ConnPool, p *plan, targets
 
 // newest gives the rows as the log knows them last; those that are not there, or
 // went, are missing.
-func (l *Log) newest(ctx context.Context, pool gorm.ConnPool, p *plan, targets []target) (map[string]*image, error) {
-	ids := make([]string, len(targets))
-	for i := range targets {
-		ids[i] = targets[i].id
-	}
+func (l *Log) newest(ctx context.Context, pool gorm.ConnPool, p *plan, ids []string) (map[string]*image, error) {
 	q := &query{dialect: l.dialect}
 	q.write("SELECT entity_id, data, scope FROM ", l.quote(l.tables.Changes), " WHERE id IN (SELECT max(id) FROM ", l.quote(l.tables.Changes),
 		" WHERE entity = ", q.arg(p.entity.Name), " AND entity_id ", q.in(ids), " GROUP BY entity_id)")
 	rows, err := pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("gormsync: Record: reading %s: %w", l.tables.Changes, err)
+		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
 	}
 	defer func() { _ = rows.Close() }()
 	found := map[string]*image{}
@@ -219,7 +219,7 @@ func (l *Log) newest(ctx context.Context, pool gorm.ConnPool, p *plan, targets [
 		var data models.JSON
 		var scope *string
 		if err := rows.Scan(&id, &data, &scope); err != nil {
-			return nil, fmt.Errorf("gormsync: Record: reading %s: %w", l.tables.Changes, err)
+			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
 		}
 		if data == nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -111,3 +112,6 @@ func TestRawSQLIsNoticed(t *testing.T) {
 }
 
 var zeroCursor models.Cursor
+
+// gormSession writes yesterday's changes.
+var gormSession = gorm.Session{NowFunc: func() time.Time { return time.Now().Add(-24 * time.Hour) }}

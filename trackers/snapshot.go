@@ -34,7 +34,7 @@ func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, 
 		if cursor, err = l.Position(ctx); err != nil {
 			return Page[models.Change]{}, err
 		}
-	} else if err := l.Accept(cursor); err != nil {
+	} else if err := l.Accept(ctx, cursor); err != nil {
 		return Page[models.Change]{}, err
 	} else {
 		after = cursor.Page.After

@@ -108,7 +108,7 @@ func (t *watchedTx) Commit() error {
 		t.pool.log.plans.Clear()
 	}
 	if err == nil && rows > 0 {
-		t.pool.log.cfg.Ring()
+		t.pool.log.ring()
 	}
 	return err
 }
@@ -247,11 +247,14 @@ func SQLTx(db *gorm.DB) (*sql.Tx, bool) {
 	return nil, false
 }
 
-// bare takes GORM's prepared-statement layer off, so that gormsync's own
+// bare takes GORM's prepared-statement layers off, so that gormsync's own
 // statements do not fill the application's cache.
 func bare(pool gorm.ConnPool) gorm.ConnPool {
-	if v, ok := pool.(*gorm.PreparedStmtTX); ok {
-		return v.Tx
+	for {
+		v, ok := pool.(*gorm.PreparedStmtTX)
+		if !ok {
+			return pool
+		}
+		pool = v.Tx
 	}
-	return pool
 }

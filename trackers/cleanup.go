@@ -1,0 +1,195 @@
+package trackers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+const (
+	// sweepTarget is how long one step of a clean-up should take: on SQLite nobody
+	// writes meanwhile.
+	sweepTarget = 10 * time.Millisecond
+	// sweepPause lets writers in between two steps.
+	sweepPause = 5 * time.Millisecond
+	// sweepSlack is how far the log's times may be out of the order of its ids: a
+	// change in a longer transaction waits for the next clean-up.
+	sweepSlack = time.Minute
+	// maxSweep is how many rows one step looks at.
+	maxSweep = 2000
+)
+
+// Cleanup removes changes that are older than that from both logs and gives the
+// number of changes removed. Cursors from before them expire. Three things stay
+// however old they are: the newest change of a row that still exists (the base of
+// its next edit), what an open transaction may still precede, and the newest
+// transaction.
+//
+// It works in steps of some 10 ms. Where several processes clean up at once, one
+// does and the others return.
+func (l *Log) Cleanup(ctx context.Context, olderThan time.Duration) (removed int64, err error) {
+	s := &sweep{log: l, before: time.Now().Add(-olderThan), rows: 200}
+	for {
+		begun := time.Now()
+		n, done, err := s.step(ctx)
+		removed += n
+		if err != nil {
+			return removed, fmt.Errorf("gormsync: cleaning up %s: %w", l.tables.Changes, err)
+		}
+		if done {
+			return removed, nil
+		}
+		s.adapt(time.Since(begun))
+		select {
+		case <-ctx.Done():
+			return removed, ctx.Err()
+		case <-time.After(sweepPause):
+		}
+	}
+}
+
+// sweep goes through the change log by id.
+type sweep struct {
+	log    *Log
+	before time.Time
+	after  int64 // the last id that was looked at
+	rows   int   // how many rows a step looks at
+}
+
+func (s *sweep) adapt(took time.Duration) {
+	switch {
+	case took > sweepTarget:
+		s.rows = max(s.rows/2, 10)
+	case took < sweepTarget/2:
+		s.rows = min(s.rows*2, maxSweep)
+	}
+}
+
+// step looks at the next rows and removes those that may go, in one transaction
+// that also moves the horizon: no reader sees the one without the other.
+func (s *sweep) step(ctx context.Context) (removed int64, done bool, err error) {
+	l := s.log
+	tx, err := l.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
+	if l.dialect == sqlite {
+		if _, err = tx.ExecContext(ctx, "DELETE FROM "+l.quote(l.tables.Changes)+" WHERE 0"); err != nil { // the write lock, before the first read
+			return 0, false, err
+		}
+	} else {
+		var mine bool
+		if err = tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", l.sweepKey()).Scan(&mine); err != nil || !mine {
+			return 0, true, err
+		}
+	}
+	found, err := s.candidates(ctx, tx)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(found.ids) > 0 {
+		if err = s.remove(ctx, tx, found.ids, found.horizon); err != nil {
+			return 0, false, err
+		}
+	}
+	s.after = found.last
+	return int64(len(found.ids)), found.end, tx.Commit()
+}
+
+func (l *Log) sweepKey() int64 {
+	h := fnv.New64a()
+	h.Write([]byte("gormsync cleanup " + l.tables.Changes))
+	return int64(h.Sum64())
+}
+
+// candidates looks at the next rows and lists those that are old enough and that
+// nothing needs any more, with the highest of their transactions. It stops where
+// the log is younger: ids are about in the order of time.
+func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, err error) {
+	l := s.log
+	changes := l.quote(l.tables.Changes)
+	q := &query{dialect: l.dialect}
+	decided := ""
+	if l.dialect == postgres {
+		decided = " AND c.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+	}
+	q.write("SELECT c.id, c.tx, c.created_at, c.tx < (SELECT max(tx) FROM ", changes, ")", decided, " AND (c.action = 'delete' OR EXISTS (SELECT 1 FROM ", changes,
+		" n WHERE n.entity = c.entity AND n.entity_id = c.entity_id AND n.id > c.id)) FROM ", changes, " c WHERE c.id > ", q.arg(s.after),
+		" ORDER BY c.id LIMIT ", q.arg(s.rows))
+	rows, err := tx.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	found.last, found.end = s.after, true
+	for looked := 1; rows.Next(); looked++ {
+		var id, number int64
+		var created time.Time
+		var goes bool
+		if err = rows.Scan(&id, &number, moment{&created}, &goes); err != nil {
+			return found, err
+		}
+		if created.After(s.before.Add(sweepSlack)) {
+			break
+		}
+		if goes && created.Before(s.before) {
+			found.ids, found.horizon = append(found.ids, id), max(found.horizon, number)
+		}
+		found.last, found.end = id, looked < s.rows
+	}
+	return found, rows.Err()
+}
+
+// candidates are the rows that a step may remove.
+type candidates struct {
+	ids     []int64
+	horizon int64 // the highest of their transactions
+	last    int64 // the last id that was looked at
+	end     bool  // there is nothing old behind it
+}
+
+// remove deletes changes with their fields and moves the horizon.
+func (s *sweep) remove(ctx context.Context, tx execer, ids []int64, horizon int64) error {
+	l := s.log
+	list := []byte{'['}
+	for i, id := range ids {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, id, 10)
+	}
+	each := "SELECT CAST(value AS bigint) FROM json_array_elements_text($1::json)"
+	if l.dialect == sqlite {
+		each = "SELECT value FROM json_each(?1)"
+	}
+	for _, sql := range []string{
+		"DELETE FROM " + l.quote(l.tables.Fields) + " WHERE id >> " + bits + " IN (" + each + ")" + s.fieldRange(ids),
+		"DELETE FROM " + l.quote(l.tables.Changes) + " WHERE id IN (" + each + ")",
+	} {
+		if _, err := tx.ExecContext(ctx, sql, string(append(list, ']'))); err != nil {
+			return err
+		}
+	}
+	var old string
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(value), '0') FROM "+l.quote(l.tables.Meta)+" WHERE key = "+literal(models.MetaHorizon)).Scan(&old)
+	if err != nil {
+		return err
+	}
+	was, err := strconv.ParseInt(old, 10, 64)
+	if err != nil || was >= horizon {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, l.setMeta(models.MetaHorizon, strconv.FormatInt(horizon, 10)))
+	return err
+}
+
+// fieldRange lets the primary key of the field log find the rows.
+func (s *sweep) fieldRange(ids []int64) string {
+	return fmt.Sprintf(" AND id >= %d AND id < %d", ids[0]<<models.FieldBits, (ids[len(ids)-1]+1)<<models.FieldBits)
+}

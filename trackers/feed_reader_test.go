@@ -1,0 +1,209 @@
+package trackers_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rhtmx/gormsync/models"
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+// feedReader follows the log and keeps book of all that it was given.
+type feedReader struct {
+	name    string
+	log     *trackers.Log
+	filters []trackers.Filter // none: what the hub reads
+	limit   int
+	poll    time.Duration
+	// known: the rows and the start are from a snapshot, so the first changes may
+	// be ones that the rows have already.
+	known bool
+
+	start, cursor models.Cursor
+	pages         int
+	seen          map[int64]int    // version -> how often
+	rows          map[string]int64 // the counters by row
+	versions      map[string]int64 // the newest version by row
+	spans         map[int64]*feedSpan
+	longest       int // the longest text of a cursor
+	faults        []string
+}
+
+// feedSpan is where a transaction was in sight.
+type feedSpan struct{ first, last int }
+
+func newFeedReader(name string, log *trackers.Log, filters []trackers.Filter, limit int) *feedReader {
+	return &feedReader{
+		name: name, log: log, filters: filters, limit: limit,
+		seen: map[int64]int{}, rows: map[string]int64{}, versions: map[string]int64{}, spans: map[int64]*feedSpan{},
+	}
+}
+
+func (r *feedReader) fault(format string, args ...any) {
+	if len(r.faults) < 10 {
+		r.faults = append(r.faults, r.name+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// run reads until stop is closed.
+func (r *feedReader) run(ctx context.Context, stop <-chan struct{}) error {
+	for {
+		more, err := r.read(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		wait := r.poll
+		if more {
+			wait = 0
+		}
+		select {
+		case <-stop:
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (r *feedReader) drain(ctx context.Context) error {
+	for {
+		more, err := r.read(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// read takes one page.
+func (r *feedReader) read(ctx context.Context) (more bool, err error) {
+	page, err := r.log.Changes().Read(ctx, r.filters, r.cursor, r.limit)
+	if err != nil {
+		return false, err
+	}
+	r.pages++
+	if len(page.Entries) > r.limit {
+		r.fault("a page of %d has %d changes", r.limit, len(page.Entries))
+	}
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		if i > 0 && !(page.Entries[i-1].Last < e.Last || (page.Entries[i-1].Last == e.Last && page.Entries[i-1].Version < e.Version)) {
+			r.fault("page %d is not in order at %d", r.pages, e.Version)
+		}
+		r.take(&e.Row)
+	}
+	text := page.Cursor.String()
+	r.longest = max(r.longest, len(text))
+	r.cursor, _, err = models.ParseCursor(text)
+	return page.More, err
+}
+
+// take applies one change.
+func (r *feedReader) take(c *models.Change) {
+	r.seen[c.Version]++
+	if s := r.spans[c.Tx]; s == nil {
+		r.spans[c.Tx] = &feedSpan{r.pages, r.pages}
+	} else {
+		s.last = r.pages
+	}
+	key := feedKey(c.Entity, c.EntityID)
+	before := r.versions[key]
+	if r.known && c.Version <= before { // the snapshot had it: the clients' rule
+		return
+	}
+	if c.Version <= before {
+		r.fault("%s: version %d after %d", key, c.Version, before)
+	}
+	r.versions[key] = c.Version
+	if len(r.filters) == 0 && c.Move == models.MoveLeave {
+		return // the hub's reader knows that the change follows
+	}
+	r.fold(key, c)
+}
+
+// fold checks that a change fits the row before it.
+func (r *feedReader) fold(key string, c *models.Change) {
+	old, had := r.rows[key]
+	if c.Action == models.Delete {
+		if !had && !r.known {
+			r.fault("%s: deleted by %d, but not there", key, c.Version)
+		}
+		delete(r.rows, key)
+		return
+	}
+	n, err := feedN(c)
+	if err != nil {
+		r.fault("%s: version %d: %v", key, c.Version, err)
+		return
+	}
+	r.rows[key] = n
+	fits := false
+	switch {
+	case r.known: // a change that is no newer than the row itself brings it back for a while
+		fits = true
+	case c.Action == models.Create && r.partial():
+		fits = !had
+	case c.Action == models.Create:
+		fits = !had && n == 1
+	case r.partial():
+		fits = had && n > old
+	default:
+		fits = had && n == old+1
+	}
+	if !fits {
+		r.fault("%s: %s %d with n=%d after n=%d (there: %v)", key, c.Action, c.Version, n, old, had)
+	}
+}
+
+// partial: rows come and go with their scope.
+func (r *feedReader) partial() bool {
+	return slices.ContainsFunc(r.filters, func(f trackers.Filter) bool { return !f.All })
+}
+
+// sees tells whether the reader's query has the change, before leaves are dropped.
+func (r *feedReader) sees(c *models.Change) bool {
+	return len(r.filters) == 0 || slices.ContainsFunc(r.filters, func(f trackers.Filter) bool { return f.Sees(c) })
+}
+
+// check compares what the reader had with the log and the tables as they are.
+func (r *feedReader) check(t testing.TB, all []models.Change, table map[string]int64) {
+	t.Helper()
+	sizes := map[int64]int{}
+	lost, doubled, foreign := []int64{}, []int64{}, []int64{}
+	logged := map[int64]bool{}
+	for i := range all {
+		c := &all[i]
+		logged[c.Version] = true
+		if !r.sees(c) {
+			if r.seen[c.Version] > 0 {
+				foreign = append(foreign, c.Version)
+			}
+			continue
+		}
+		sizes[c.Tx]++
+		dropped := c.Move == models.MoveLeave && len(r.filters) > 0
+		if r.seen[c.Version] == 0 && !dropped && !r.start.From.Has(uint64(c.Tx)) {
+			lost = append(lost, c.Version)
+		}
+		if r.seen[c.Version] > 1 || (r.seen[c.Version] > 0 && r.start.From.Has(uint64(c.Tx))) {
+			doubled = append(doubled, c.Version)
+		}
+	}
+	for v := range r.seen {
+		if !logged[v] {
+			foreign = append(foreign, v)
+		}
+	}
+	require.Empty(t, r.faults, r.name)
+	require.Empty(t, lost, "%s: lost", r.name)
+	require.Empty(t, doubled, "%s: doubled", r.name)
+	require.Empty(t, foreign, "%s: not its own, or never committed", r.name)
+	for tx, s := range r.spans {
+		require.True(t, s.first == s.last || sizes[tx] > r.limit,
+			"%s: transaction %d of %d changes is on pages %d to %d of %d", r.name, tx, sizes[tx], s.first, s.last, r.limit)
+	}
+	require.Equal(t, table, r.rows, "%s: the fold and the table", r.name)
+}
