@@ -291,6 +291,8 @@ func TestBadInput(t *testing.T) {
 			"/api/sync/todos?since=" + foreign(good.Cursor):  {Status: 410, Error: "cursor_expired", Reset: true},
 			"/api/sync/todos?since=" + foreign(good.Version): {Status: 200, Reset: true},
 			"/api/sync/ws":                                   {Status: 426, Error: "bad_request"},
+			"/api/sync/to%64os":                              {Status: 200},
+			"/api/sync/to%24dos":                             {Status: 404, Error: "unknown_entity"},
 		} {
 			got := a.get(t, path)
 			require.Equal(t, want, answer{Status: got.Status, Error: got.Error, Reset: got.Reset}, path)
@@ -306,9 +308,11 @@ func TestBadInput(t *testing.T) {
 			require.Equal(t, "error", f.Type, message)
 			require.Equal(t, code, f.Code, message)
 		}
-		s.send(fmt.Sprintf(`{"type":"subscribe","entities":["todos"],"since":%q}`, foreign(good.Cursor)))
-		require.Equal(t, "subscribed", s.next().Type)
-		require.Equal(t, []string{"todos"}, s.next().Entities, "a reset")
+		for _, since := range []string{foreign(good.Cursor), "0", "42"} {
+			s.send(fmt.Sprintf(`{"type":"subscribe","entities":["todos"],"since":%q}`, since))
+			require.Equal(t, "subscribed", s.next().Type)
+			require.Equal(t, "reset", s.next().Type)
+		}
 	})
 }
 

@@ -61,7 +61,7 @@ func (t *Todo) BeforeCreate(*gorm.DB) error {
 // saving gets around it.
 func (t *Todo) BeforeSave(*gorm.DB) error {
 	t.Title = strings.TrimSpace(t.Title)
-	if t.Title == "" || utf8.RuneCountInString(t.Title) > maxTitle {
+	if t.Title == "" || utf8.RuneCountInString(t.Title) > maxTitle || !utf8.ValidString(t.Title) || strings.ContainsRune(t.Title, 0) {
 		return errTitle
 	}
 	return nil
@@ -181,10 +181,18 @@ func (a *app) add(c echo.Context) error {
 	return a.answer(c, http.StatusCreated, todo, db.Create(&todo).Error)
 }
 
+// find looks a to-do up. What is no key of ours is nobody's.
+func find(db *gorm.DB, id string) (todo Todo, err error) {
+	if uuid.Validate(id) != nil {
+		return todo, gorm.ErrRecordNotFound
+	}
+	err = db.First(&todo, "id = ?", id).Error
+	return todo, err
+}
+
 func (a *app) toggle(c echo.Context) error {
 	db := a.db.WithContext(c.Request().Context())
-	var todo Todo
-	err := db.First(&todo, "id = ?", c.Param("id")).Error
+	todo, err := find(db, c.Param("id"))
 	if err == nil {
 		err = db.Model(&todo).Update("done", !todo.Done).Error
 	}
@@ -193,8 +201,7 @@ func (a *app) toggle(c echo.Context) error {
 
 func (a *app) remove(c echo.Context) error {
 	db := a.db.WithContext(c.Request().Context())
-	var todo Todo
-	err := db.First(&todo, "id = ?", c.Param("id")).Error
+	todo, err := find(db, c.Param("id"))
 	if err == nil {
 		err = db.Delete(&todo).Error
 	}

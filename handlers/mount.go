@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -28,7 +29,16 @@ func (h *Handlers) Mount(g *echo.Group) error {
 func (h *Handlers) bind(fn func(w http.ResponseWriter, r *http.Request, who caller, entity string)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who := caller{authorize: func(entity string) (Access, error) { return h.cfg.Authorize(c, entity) }}
-		fn(c.Response(), c.Request(), who, c.Param("entity"))
+		entity := c.Param("entity")
+		if c.Request().URL.RawPath != "" { // then Echo has not decoded what it matched
+			decoded, err := url.PathUnescape(entity)
+			if err != nil {
+				h.fail(c.Response(), unknownEntity(entity))
+				return nil
+			}
+			entity = decoded
+		}
+		fn(c.Response(), c.Request(), who, entity)
 		return nil
 	}
 }

@@ -210,12 +210,16 @@ func (h *Handlers) parseSubscribe(who caller, m inbound) (request, error) {
 // place puts an entity into the span of its cursor: entities with the same cursor
 // are read together, so that their transactions stay whole.
 func place(r *request, f trackers.Filter, text string) error {
+	if text == "" {
+		return nil // live from now on
+	}
+	if isDecimal(text) { // from nothing, or from the original server's log: a snapshot is needed
+		r.reset = append(r.reset, f.Entity)
+		return nil
+	}
 	c, _, err := models.ParseCursor(text)
 	if err != nil {
 		return err
-	}
-	if c.IsZero() {
-		return nil
 	}
 	if !c.HasCover(f.Cover()) {
 		r.reset = append(r.reset, f.Entity)
