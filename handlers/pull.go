@@ -129,8 +129,11 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 		h.fail(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.Header().Set("Cache-Control", "private, no-cache")
+	if p.idle(w, r, page.Cursor, len(page.Entries) == 0 && !page.More) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	b := models.AppendString([]byte(`{"entity":`), p.filter.Entity)
 	b = strconv.AppendBool(append(b, `,"reset":`...), p.reset)
 	b = append(b, `,"changes":[`...)
@@ -154,6 +157,21 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 	b = models.AppendString(append(b, `,"version":`...), page.Cursor.Version())
 	b = strconv.AppendBool(append(b, `,"has_more":`...), page.More)
 	_, _ = w.Write(append(b, '}')) // the client is gone if this fails
+}
+
+// idle answers a client that asks again for nothing new: the cursor of an idle log
+// stays the same, so it serves as the answer's tag.
+func (p *pull) idle(w http.ResponseWriter, r *http.Request, next models.Cursor, nothing bool) bool {
+	if !nothing || p.reset || p.cursor.Position().String() != next.Position().String() {
+		return false
+	}
+	tag := `"` + next.Position().String() + `"`
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") != tag {
+		return false
+	}
+	w.WriteHeader(http.StatusNotModified)
+	return true
 }
 
 func appendRows[T any, P appender[T]](b []byte, entries []trackers.Entry[T], follows bool) []byte {

@@ -73,12 +73,10 @@ func TestFeedFromNothing(t *testing.T) {
 		feedFill(t, f.db, feedRandom(t)(1), 30)
 		for name, filters := range feedSets() {
 			want, _ := feedVersions(t, f.log, filters, models.Cursor{}, 100000)
-			require.NotEmpty(t, want)
+			require.Equal(t, feedOf(t, f, want, filters), want)
 			for _, limit := range feedLimits {
 				got, end := feedVersions(t, f.log, filters, models.Cursor{}, limit)
-				if name != "teams" { // a move that a page splits comes as delete and create
-					require.Equal(t, want, got, "%s, pages of %d", name, limit)
-				}
+				require.Equal(t, want, got, "%s, pages of %d", name, limit)
 				again, same := feedVersions(t, f.log, filters, end, limit)
 				require.Empty(t, again)
 				require.Equal(t, end.String(), same.String(), "an idle feed keeps its cursor")
@@ -104,9 +102,6 @@ func TestFeedCursorAcrossEntities(t *testing.T) {
 				place, more = feedText(t, page.Cursor), page.More
 				had += len(page.Entries)
 				for name, filters := range feedSets() {
-					if name == "teams" {
-						continue
-					}
 					got, _ := feedVersions(t, f.log, filters, place, limit)
 					require.Equal(t, feedOf(t, f, all[had:], filters), got, "%s after %d changes in pages of %d", name, had, limit)
 				}
@@ -119,15 +114,9 @@ func TestFeedCursorAcrossEntities(t *testing.T) {
 // feedOf keeps those of the versions that the filters let through.
 func feedOf(t testing.TB, f fixture, versions []int64, filters []trackers.Filter) []int64 {
 	t.Helper()
-	r := newFeedReader("", nil, filters, 0)
-	byVersion := map[int64]models.Change{}
-	for _, c := range feedChanges(t, f.plain) {
-		byVersion[c.Version] = c
-	}
-	kept := []int64{}
+	visible, kept := feedVisible(feedChanges(t, f.plain), filters), []int64{}
 	for _, v := range versions {
-		c := byVersion[v]
-		if r.sees(&c) && (len(filters) == 0 || c.Move != models.MoveLeave) {
+		if visible[v] {
 			kept = append(kept, v)
 		}
 	}
@@ -168,9 +157,7 @@ func TestFeedPageAfter(t *testing.T) {
 					for i := range page.Entries {
 						had++
 						rest, _ := feedVersions(t, f.log, filters, feedText(t, page.After(i)), 6)
-						if name != "teams" {
-							require.Equal(t, want[had:], rest, "%s after %d changes in pages of %d", name, had, limit)
-						}
+						require.Equal(t, want[had:], rest, "%s after %d changes in pages of %d", name, had, limit)
 					}
 					c, more = feedText(t, page.Cursor), page.More
 				}
@@ -229,7 +216,7 @@ func TestFeedFields(t *testing.T) {
 				require.NoError(t, err)
 				c, more, had = feedText(t, page.Cursor), page.More, had+len(page.Entries)
 				got, _ := feedFieldIDs(t, f.log, c, 2)
-				require.Equal(t, fields[3*had:], got, "fields after %d changes", had)
+				feedSuffix(t, fields[3*had:], got, !more)
 			}
 			c, had = models.Cursor{}, 0
 			for more := true; more; {
@@ -237,10 +224,21 @@ func TestFeedFields(t *testing.T) {
 				require.NoError(t, err)
 				c, more, had = feedText(t, page.Cursor), page.More, had+len(page.Entries)
 				got, _ := feedVersions(t, f.log, feedAll(feedWides), c, 2)
-				require.Equal(t, changes[had/3:], got, "changes after %d fields", had)
+				feedSuffix(t, changes[had/3:], got, !more)
 			}
 		}
 	})
+}
+
+// feedSuffix: inside a batch the other log may begin the batch again, but nothing
+// is missing.
+func feedSuffix(t *testing.T, want, got []int64, exact bool) {
+	t.Helper()
+	require.GreaterOrEqual(t, len(got), len(want))
+	require.Equal(t, want, got[len(got)-len(want):])
+	if exact {
+		require.Equal(t, want, got)
+	}
 }
 
 // TestFeedFieldsPageAfter: behind a field the other fields of its change are still

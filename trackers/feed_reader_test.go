@@ -163,9 +163,28 @@ func (r *feedReader) partial() bool {
 	return slices.ContainsFunc(r.filters, func(f trackers.Filter) bool { return !f.All })
 }
 
-// sees tells whether the reader's query has the change, before leaves are dropped.
-func (r *feedReader) sees(c *models.Change) bool {
-	return len(r.filters) == 0 || slices.ContainsFunc(r.filters, func(f trackers.Filter) bool { return f.Sees(c) })
+// feedVisible gives the versions that a reader with these filters is to get: of a
+// move it gets the leave only if the row went out of sight in that transaction.
+func feedVisible(all []models.Change, filters []trackers.Filter) map[int64]bool {
+	type row struct {
+		tx  int64
+		key string
+	}
+	visible, back := map[int64]bool{}, map[row]bool{}
+	for i := range slices.Backward(all) {
+		c := &all[i]
+		if len(filters) > 0 && !slices.ContainsFunc(filters, func(f trackers.Filter) bool { return f.Sees(c) }) {
+			continue
+		}
+		at := row{c.Tx, feedKey(c.Entity, c.EntityID)}
+		visible[c.Version] = len(filters) == 0 || c.Move != models.MoveLeave || !back[at] && !seesAll(filters, c.Entity)
+		back[at] = true
+	}
+	return visible
+}
+
+func seesAll(filters []trackers.Filter, entity string) bool {
+	return slices.ContainsFunc(filters, func(f trackers.Filter) bool { return f.Entity == entity && f.All })
 }
 
 // check compares what the reader had with the log and the tables as they are.
@@ -173,27 +192,23 @@ func (r *feedReader) check(t testing.TB, all []models.Change, table map[string]i
 	t.Helper()
 	sizes := map[int64]int{}
 	lost, doubled, foreign := []int64{}, []int64{}, []int64{}
-	logged := map[int64]bool{}
+	visible := feedVisible(all, r.filters)
 	for i := range all {
 		c := &all[i]
-		logged[c.Version] = true
-		if !r.sees(c) {
-			if r.seen[c.Version] > 0 {
-				foreign = append(foreign, c.Version)
-			}
-			continue
-		}
-		sizes[c.Tx]++
-		dropped := c.Move == models.MoveLeave && len(r.filters) > 0
-		if r.seen[c.Version] == 0 && !dropped && !r.start.From.Has(uint64(c.Tx)) {
+		had := r.start.From.Has(uint64(c.Tx))
+		switch {
+		case !visible[c.Version]:
+		case r.seen[c.Version] == 0 && !had:
 			lost = append(lost, c.Version)
-		}
-		if r.seen[c.Version] > 1 || (r.seen[c.Version] > 0 && r.start.From.Has(uint64(c.Tx))) {
+		case r.seen[c.Version] > 1, r.seen[c.Version] > 0 && had:
 			doubled = append(doubled, c.Version)
+		}
+		if visible[c.Version] {
+			sizes[c.Tx]++
 		}
 	}
 	for v := range r.seen {
-		if !logged[v] {
+		if !visible[v] {
 			foreign = append(foreign, v)
 		}
 	}
