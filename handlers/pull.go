@@ -11,6 +11,9 @@ import (
 	"github.com/rhtmx/gormsync/trackers"
 )
 
+// streamPage is how many changes of a complete answer are read at once.
+const streamPage = 5000
+
 // maxLimit is the most changes of one answer with a limit; without one the
 // answer is complete and streamed.
 const maxLimit = 10000
@@ -28,6 +31,13 @@ type pull struct {
 	limit    int  // 0: everything
 	original bool // of an original client, which knows no 410
 	reset    bool
+}
+
+func (p *pull) size() int {
+	if p.limit > 0 {
+		return p.limit
+	}
+	return streamPage
 }
 
 // parsePull reads since and limit. An expired position of an original client,
@@ -88,7 +98,7 @@ func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who calle
 		if c.IsZero() || c.Page != nil {
 			return h.changes.Snapshot(ctx, filter, c, p.limit)
 		}
-		return h.changes.Read(ctx, []trackers.Filter{filter}, c, p.limit)
+		return h.changes.Read(ctx, []trackers.Filter{filter}, c, p.size())
 	}
 	stream[models.Change, *models.Change](h, w, r, p, read)
 }
@@ -110,7 +120,7 @@ func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller
 		return
 	}
 	read := func(ctx context.Context, c models.Cursor) (trackers.Page[models.FieldChange], error) {
-		return h.fields.Read(ctx, []trackers.Filter{filter}, c, p.limit)
+		return h.fields.Read(ctx, []trackers.Filter{filter}, c, p.size())
 	}
 	stream[models.FieldChange, *models.FieldChange](h, w, r, p, read)
 }

@@ -16,7 +16,6 @@ func beyond(dialect string, t models.Tables) []string {
 		// the feed reads from an id onwards, which needs no index.
 		return []string{
 			index(t.Changes, "row", "entity, entity_id", ""),
-			index(t.Changes, "scope", "entity, scope", "scope IS NOT NULL"),
 		}
 	}
 	return []string{

@@ -32,14 +32,21 @@ var failures = map[string]struct{ table, column string }{
 	"field log":  {"_rhtmx_field_sync_log", "value"},
 }
 
-func eachFailure(t *testing.T, fn func(t *testing.T, f fixture)) {
+// failure is one of them, in a subtest.
+type failure struct {
+	t *testing.T
+	f fixture
+}
+
+func eachFailure(t *testing.T, fn func(failure)) {
 	t.Helper()
 	for name, where := range failures {
 		t.Run(name, func(t *testing.T) {
-			eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+			eachMode(t, func(m mode) {
+				t, d, cfg := m.t, m.d, m.cfg
 				f := setup(t, d, itemsAndPlaces, &cfg)
 				refuse(t, f, where.table, where.column)
-				fn(t, f)
+				fn(failure{t, f})
 				require.NoError(t, f.db.Create(&place{Code: "after", Name: "after"}).Error, "the connection is good again")
 			})
 		})
@@ -66,7 +73,8 @@ func codes(t *testing.T, db *gorm.DB) []string {
 // A change that cannot be logged is not made.
 func TestCaptureLogFails(t *testing.T) {
 	t.Parallel()
-	eachFailure(t, func(t *testing.T, f fixture) {
+	eachFailure(t, func(c failure) {
+		t, f := c.t, c.f
 		require.NoError(t, f.db.Create(&place{Code: "a"}).Error)
 		f.take(t)
 		rings := f.rings.Load()
@@ -87,7 +95,8 @@ func TestCaptureLogFails(t *testing.T) {
 // PostgreSQL, would keep the change without its log.
 func TestCaptureLogFailsInTransaction(t *testing.T) {
 	t.Parallel()
-	eachFailure(t, func(t *testing.T, f fixture) {
+	eachFailure(t, func(c failure) {
+		t, f := c.t, c.f
 		tx := f.db.Begin()
 		require.NoError(t, tx.Create(&place{Code: "a"}).Error)
 		requireRefused(t, tx.Session(&gorm.Session{}).Create(bad()).Error)
@@ -119,7 +128,8 @@ func TestCaptureLogFailsInTransaction(t *testing.T) {
 // What is rolled back to a savepoint before the failure may be committed.
 func TestCaptureLogFailsInSavepoint(t *testing.T) {
 	t.Parallel()
-	eachFailure(t, func(t *testing.T, f fixture) {
+	eachFailure(t, func(c failure) {
+		t, f := c.t, c.f
 		tx := f.db.Begin()
 		require.NoError(t, tx.Create(&place{Code: "a"}).Error)
 		require.NoError(t, tx.SavePoint("one").Error)

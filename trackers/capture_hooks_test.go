@@ -66,7 +66,8 @@ func with(db *gorm.DB, h *hooks) *gorm.DB {
 // Hooks run as often and in the order that they would without gormsync.
 func TestCaptureHooks(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		hooked := func(db *gorm.DB, fn func(*gorm.DB) any) any {
 			h := &hooks{writes: map[string]string{}}
 			return []any{fn(with(db, h)), h.calls}
@@ -117,7 +118,8 @@ func TestCaptureHookErrors(t *testing.T) {
 	update := func(db *gorm.DB) any { return saw(db.Model(&visit{ID: 1}).Updates(visit{Name: "b"})) }
 	remove := func(db *gorm.DB) any { return saw(db.Delete(&visit{ID: 1})) }
 	created, updated, removed := `visits create 5 {"id":5,"name":"x"} | name`, `visits update 1 {"id":1,"name":"b"} | name`, "visits delete 1 null | -name"
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		var steps []step
 		for _, c := range []struct {
 			name string

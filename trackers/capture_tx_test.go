@@ -27,12 +27,19 @@ var modes = map[string]gorm.Config{
 	"PrepareStmt and SkipDefaultTransaction": {PrepareStmt: true, SkipDefaultTransaction: true},
 }
 
+// mode is one of them, in a subtest with a database of its own.
+type mode struct {
+	t   *testing.T
+	d   *dbtest.DB
+	cfg gorm.Config
+}
+
 // eachMode runs fn for every mode on both databases.
-func eachMode(t *testing.T, fn func(t *testing.T, d *dbtest.DB, cfg gorm.Config)) {
+func eachMode(t *testing.T, fn func(mode)) {
 	t.Helper()
 	for name, cfg := range modes {
 		t.Run(name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, d *dbtest.DB) { fn(t, d, cfg) })
+			dbtest.Each(t, func(t *testing.T, d *dbtest.DB) { fn(mode{t, d, cfg}) })
 		})
 	}
 }
@@ -41,7 +48,8 @@ func eachMode(t *testing.T, fn func(t *testing.T, d *dbtest.DB, cfg gorm.Config)
 func TestCaptureTransactions(t *testing.T) {
 	t.Parallel()
 	create := func(db *gorm.DB, code string) any { return saw(db.Create(&place{Code: code})) }
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		newTwins(t, d, itemsAndPlaces, cfg).run(t, []step{
 			{name: "nested", do: func(db *gorm.DB) any {
 				return errorText(db.Transaction(func(tx *gorm.DB) error {
@@ -125,7 +133,8 @@ func ignore(err, what error) error {
 // The session's own ways of running statements.
 func TestCaptureSessions(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		newTwins(t, d, itemsAndPlaces, cfg).run(t, []step{
 			{name: "PrepareStmt", do: func(db *gorm.DB) any {
 				s := db.Session(&gorm.Session{PrepareStmt: true})

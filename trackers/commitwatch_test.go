@@ -16,7 +16,11 @@ import (
 )
 
 // writer makes rows that differ from all others.
-type writer struct{ n int }
+type writer struct {
+	t  *testing.T
+	db *gorm.DB
+	n  int
+}
 
 func (w *writer) create(db *gorm.DB) error {
 	w.n++
@@ -25,163 +29,163 @@ func (w *writer) create(db *gorm.DB) error {
 
 // commit is a way to write, with the bells that it rings and the changes that it logs.
 type commit struct {
-	do             func(t *testing.T, db *gorm.DB, w *writer)
+	do             func(w *writer)
 	rings, changes int
 }
 
 var commits = map[string]commit{
-	"default transaction": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, w.create(db)) }, 1, 1},
-	"two rows": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Create(&[]place{{Code: "two-a"}, {Code: "two-b"}}).Error)
+	"default transaction": {func(w *writer) { require.NoError(w.t, w.create(w.db)) }, 1, 1},
+	"two rows": {func(w *writer) {
+		require.NoError(w.t, w.db.Create(&[]place{{Code: "two-a"}, {Code: "two-b"}}).Error)
 	}, 1, 2},
-	"failed": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.Error(t, db.Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
+	"failed": {func(w *writer) {
+		require.Error(w.t, w.db.Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
 	}, 0, 0},
-	"no row": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, db.Delete(&place{Code: "none"}).Error) }, 0, 0},
-	"nothing new": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Model(&place{Code: "there"}).Update("name", "").Error)
+	"no row": {func(w *writer) { require.NoError(w.t, w.db.Delete(&place{Code: "none"}).Error) }, 0, 0},
+	"nothing new": {func(w *writer) {
+		require.NoError(w.t, w.db.Model(&place{Code: "there"}).Update("name", "").Error)
 	}, 0, 0},
-	"another table": {func(t *testing.T, db *gorm.DB, w *writer) { require.NoError(t, db.Create(&price{}).Error) }, 0, 0},
-	"another table, tx": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Create(&price{}).Error }))
+	"another table": {func(w *writer) { require.NoError(w.t, w.db.Create(&price{}).Error) }, 0, 0},
+	"another table, tx": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error { return tx.Create(&price{}).Error }))
 	}, 0, 0},
-	"SkipDefaultTransaction": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, w.create(db.Session(&gorm.Session{SkipDefaultTransaction: true})))
+	"SkipDefaultTransaction": {func(w *writer) {
+		require.NoError(w.t, w.create(w.db.Session(&gorm.Session{SkipDefaultTransaction: true})))
 	}, 1, 1},
-	"SkipDefaultTransaction failed": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.Error(t, db.Session(&gorm.Session{SkipDefaultTransaction: true}).Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
+	"SkipDefaultTransaction failed": {func(w *writer) {
+		require.Error(w.t, w.db.Session(&gorm.Session{SkipDefaultTransaction: true}).Create(&[]place{{Code: "dup"}, {Code: "dup"}}).Error)
 	}, 0, 0},
-	"Transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-			require.NoError(t, w.create(tx))
+	"Transaction": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(w.t, w.create(tx))
 			return w.create(tx)
 		}))
 	}, 1, 2},
-	"Transaction rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.ErrorIs(t, db.Transaction(func(tx *gorm.DB) error {
-			require.NoError(t, w.create(tx))
+	"Transaction rolled back": {func(w *writer) {
+		require.ErrorIs(w.t, w.db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(w.t, w.create(tx))
 			return errStop
 		}), errStop)
 	}, 0, 0},
-	"panic": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.Panics(t, func() {
-			_ = db.Transaction(func(tx *gorm.DB) error {
-				require.NoError(t, w.create(tx))
+	"panic": {func(w *writer) {
+		require.Panics(w.t, func() {
+			_ = w.db.Transaction(func(tx *gorm.DB) error {
+				require.NoError(w.t, w.create(tx))
 				panic("stop")
 			})
 		})
 	}, 0, 0},
-	"nested, an inner one rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-			require.NoError(t, w.create(tx))
-			require.ErrorIs(t, tx.Transaction(func(tx *gorm.DB) error {
-				require.NoError(t, w.create(tx))
+	"nested, an inner one rolled back": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(w.t, w.create(tx))
+			require.ErrorIs(w.t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(w.t, w.create(tx))
 				return errStop
 			}), errStop)
 			return tx.Transaction(w.create)
 		}))
 	}, 1, 2},
-	"only an inner one wrote": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Transaction(w.create) }))
+	"only an inner one wrote": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error { return tx.Transaction(w.create) }))
 	}, 1, 1},
-	"only an inner one wrote and was rolled back": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-			require.Error(t, tx.Transaction(func(tx *gorm.DB) error {
-				require.NoError(t, w.create(tx))
+	"only an inner one wrote and was rolled back": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error {
+			require.Error(w.t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(w.t, w.create(tx))
 				return errStop
 			}))
 			return nil
 		}))
 	}, 0, 0},
-	"Begin, Commit, Rollback": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.Commit().Error)
-		require.ErrorIs(t, tx.Rollback().Error, sql.ErrTxDone)
+	"Begin, Commit, Rollback": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.Commit().Error)
+		require.ErrorIs(w.t, tx.Rollback().Error, sql.ErrTxDone)
 	}, 1, 1},
-	"Commit twice": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.Commit().Error)
-		require.ErrorIs(t, tx.Commit().Error, sql.ErrTxDone)
+	"Commit twice": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.Commit().Error)
+		require.ErrorIs(w.t, tx.Commit().Error, sql.ErrTxDone)
 	}, 1, 1},
-	"Begin, Rollback": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.Rollback().Error)
+	"Begin, Rollback": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.Rollback().Error)
 	}, 0, 0},
-	"SavePoint, RollbackTo": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, w.create(tx))
+	"SavePoint, RollbackTo": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, w.create(tx))
 		for _, name := range []string{"a", "b"} {
-			require.NoError(t, tx.SavePoint(name).Error)
-			require.NoError(t, w.create(tx))
+			require.NoError(w.t, tx.SavePoint(name).Error)
+			require.NoError(w.t, w.create(tx))
 		}
-		require.NoError(t, tx.RollbackTo("b").Error)
-		require.NoError(t, tx.RollbackTo("a").Error)
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.Exec("RELEASE SAVEPOINT a").Error)
-		require.NoError(t, tx.Commit().Error)
+		require.NoError(w.t, tx.RollbackTo("b").Error)
+		require.NoError(w.t, tx.RollbackTo("a").Error)
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.Exec("RELEASE SAVEPOINT a").Error)
+		require.NoError(w.t, tx.Commit().Error)
 	}, 1, 2},
-	"all rolled back to a savepoint": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, tx.SavePoint("a").Error)
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.RollbackTo("a").Error)
-		require.NoError(t, tx.Commit().Error)
+	"all rolled back to a savepoint": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, tx.SavePoint("a").Error)
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.RollbackTo("a").Error)
+		require.NoError(w.t, tx.Commit().Error)
 	}, 0, 0},
-	"raw savepoints": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, tx.Exec(`savepoint "x";`).Error)
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.Exec(` rollback to savepoint "x" ; `).Error)
-		require.NoError(t, tx.Commit().Error)
+	"raw savepoints": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, tx.Exec(`savepoint "x";`).Error)
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.Exec(` rollback to savepoint "x" ; `).Error)
+		require.NoError(w.t, tx.Commit().Error)
 	}, 0, 0},
-	"a savepoint of the same name": {func(t *testing.T, db *gorm.DB, w *writer) {
-		tx := db.Begin()
-		require.NoError(t, tx.SavePoint("a").Error)
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.SavePoint("a").Error)
-		require.NoError(t, w.create(tx))
-		require.NoError(t, tx.RollbackTo("a").Error)
-		require.NoError(t, tx.Commit().Error)
+	"a savepoint of the same name": {func(w *writer) {
+		tx := w.db.Begin()
+		require.NoError(w.t, tx.SavePoint("a").Error)
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.SavePoint("a").Error)
+		require.NoError(w.t, w.create(tx))
+		require.NoError(w.t, tx.RollbackTo("a").Error)
+		require.NoError(w.t, tx.Commit().Error)
 	}, 1, 1},
-	"cancelled": {func(t *testing.T, db *gorm.DB, w *writer) {
-		ctx, cancel := context.WithCancel(t.Context())
-		tx := db.WithContext(ctx).Begin()
-		require.NoError(t, w.create(tx))
+	"cancelled": {func(w *writer) {
+		ctx, cancel := context.WithCancel(w.t.Context())
+		tx := w.db.WithContext(ctx).Begin()
+		require.NoError(w.t, w.create(tx))
 		cancel()
-		require.Error(t, tx.Commit().Error)
+		require.Error(w.t, tx.Commit().Error)
 	}, 0, 0},
-	"Session(PrepareStmt)": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, w.create(db.WithContext(t.Context()).Session(&gorm.Session{PrepareStmt: true})))
+	"Session(PrepareStmt)": {func(w *writer) {
+		require.NoError(w.t, w.create(w.db.WithContext(w.t.Context()).Session(&gorm.Session{PrepareStmt: true})))
 	}, 1, 1},
-	"Session(PrepareStmt).Transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Session(&gorm.Session{PrepareStmt: true}).Transaction(func(tx *gorm.DB) error {
-			require.NoError(t, w.create(tx))
-			require.Error(t, tx.Transaction(func(tx *gorm.DB) error {
-				require.NoError(t, w.create(tx))
+	"Session(PrepareStmt).Transaction": {func(w *writer) {
+		require.NoError(w.t, w.db.Session(&gorm.Session{PrepareStmt: true}).Transaction(func(tx *gorm.DB) error {
+			require.NoError(w.t, w.create(tx))
+			require.Error(w.t, tx.Transaction(func(tx *gorm.DB) error {
+				require.NoError(w.t, w.create(tx))
 				return errStop
 			}))
 			return tx.Transaction(w.create)
 		}))
 	}, 1, 2},
-	"PrepareStmt inside a transaction": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return w.create(tx.Session(&gorm.Session{PrepareStmt: true})) }))
+	"PrepareStmt inside a transaction": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error { return w.create(tx.Session(&gorm.Session{PrepareStmt: true})) }))
 	}, 1, 1},
-	"Connection": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Connection(w.create))
+	"Connection": {func(w *writer) {
+		require.NoError(w.t, w.db.Connection(w.create))
 	}, 1, 1},
-	"raw SQL": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Exec("UPDATE prices SET amount = 1").Error)
+	"raw SQL": {func(w *writer) {
+		require.NoError(w.t, w.db.Exec("UPDATE prices SET amount = 1").Error)
 	}, 0, 0},
-	"a read": {func(t *testing.T, db *gorm.DB, w *writer) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Find(&[]place{}).Error }))
+	"a read": {func(w *writer) {
+		require.NoError(w.t, w.db.Transaction(func(tx *gorm.DB) error { return tx.Find(&[]place{}).Error }))
 	}, 0, 0},
-	"from a hook": {func(t *testing.T, db *gorm.DB, w *writer) {
+	"from a hook": {func(w *writer) {
 		w.n++
 		h := &hooks{writes: map[string]string{"AfterCreate": fmt.Sprintf("p%d", w.n)}}
-		require.NoError(t, with(db, h).Create(&visit{Name: "x"}).Error)
+		require.NoError(w.t, with(w.db, h).Create(&visit{Name: "x"}).Error)
 	}, 1, 2},
 }
 
@@ -189,9 +193,10 @@ var commits = map[string]commit{
 // else: not before the commit and never for what is rolled back.
 func TestCommitWatch(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		f := newWatched(t, d, cfg)
-		w := &writer{}
+		w := &writer{db: f.db}
 		for _, name := range slices.Sorted(maps.Keys(commits)) {
 			c := commits[name]
 			if name == "from a hook" && cfg.SkipDefaultTransaction {
@@ -199,7 +204,8 @@ func TestCommitWatch(t *testing.T) {
 			}
 			rings := f.rings.Load()
 			t.Run(name, func(t *testing.T) {
-				c.do(t, f.db, w)
+				w.t = t
+				c.do(w)
 				require.EqualValues(t, c.rings, f.rings.Load()-rings, "bells")
 				require.Len(t, f.take(t), c.changes, "changes")
 			})
@@ -219,16 +225,18 @@ func newWatched(t *testing.T, d *dbtest.DB, cfg gorm.Config) fixture {
 // With one connection gormsync needs no second one: it would wait for ever.
 func TestCommitWatchOneConnection(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		f := newWatched(t, d, cfg)
 		pool, err := f.db.DB()
 		require.NoError(t, err)
 		pool.SetMaxOpenConns(1)
-		w := &writer{}
+		w := &writer{db: f.db}
 		for _, name := range slices.Sorted(maps.Keys(commits)) {
 			c := commits[name]
 			t.Run(name, func(t *testing.T) {
-				c.do(t, f.db, w)
+				w.t = t
+				c.do(w)
 				require.Len(t, f.take(t), c.changes)
 			})
 		}
@@ -241,7 +249,8 @@ func anItem() *visit { return &visit{Name: "last"} }
 // Inside a transaction nothing rings yet.
 func TestCommitWatchNotBefore(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		f := newWatched(t, d, cfg)
 		rings := f.rings.Load()
 		tx := f.db.Begin()
@@ -305,7 +314,8 @@ func TestCommitWatchOldHandles(t *testing.T) {
 // Code that asks for a *sql.DB or a *sql.Tx gets it.
 func TestCommitWatchAssertions(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		f := newWatched(t, d, cfg)
 		pool, err := f.db.DB()
 		require.NoError(t, err)
@@ -343,7 +353,8 @@ func TestCommitWatchAssertions(t *testing.T) {
 // NoWrap leaves the ConnPool alone: no bells, but the log is written.
 func TestCommitWatchNoWrap(t *testing.T) {
 	t.Parallel()
-	eachMode(t, func(t *testing.T, d *dbtest.DB, cfg gorm.Config) {
+	eachMode(t, func(m mode) {
+		t, d, cfg := m.t, m.d, m.cfg
 		db := d.Open(t, &cfg)
 		require.NoError(t, db.AutoMigrate(&place{}))
 		f := attach(t, d, db, trackers.Config{Entities: []trackers.Entity{{Model: &place{}, FieldLog: true}}, NoWrap: true})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -62,6 +63,9 @@ func (p *Page[T]) After(i int) models.Cursor {
 	if i == len(p.Entries)-1 {
 		return p.Cursor
 	}
+	if p.Entries[i+1].Version == p.Entries[i].Version {
+		return p.before(i) // a field amid the fields of its change: those come again
+	}
 	c, batch, e := p.from, p.batch, &p.Entries[i]
 	batch.AfterTx, batch.AfterID = e.Last, e.Version
 	if p.Entries[i+1].Last != e.Last {
@@ -69,6 +73,17 @@ func (p *Page[T]) After(i int) models.Cursor {
 	}
 	c.Batch = &batch
 	return c
+}
+
+// before gives the place in front of the change that entry i is a part of.
+func (p *Page[T]) before(i int) models.Cursor {
+	for i > 0 && p.Entries[i-1].Version == p.Entries[i].Version {
+		i--
+	}
+	if i == 0 {
+		return p.from
+	}
+	return p.After(i - 1)
 }
 
 // feed reads the change log by cursor. The field log follows it, so one cursor is
@@ -80,17 +95,16 @@ type feed struct {
 	leaves bool
 }
 
-// changeColumns are what scanChange reads.
+// changeColumns are what readChange reads.
 var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "version", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
 
-// scanChange gives what a Scan of changeColumns fills. All may be NULL: the
-// position comes in the same row, also when there is no change.
-func scanChange(c *models.Change) []any {
-	return []any{
-		optional[int64]{&c.ID}, optional[string]{&c.Entity}, optional[string]{&c.EntityID}, optional[models.Action]{&c.Action},
-		&c.Data, optional[int64]{&c.Version}, &c.ClientID, optional[string]{&c.Actor}, optional[string]{&c.MutationID},
-		moment{&c.CreatedAt}, optional[int64]{&c.Tx}, &c.Scope, optional[models.Move]{&c.Move},
-	}
+// readChange takes a change from the scanned values of changeColumns.
+func readChange(c *models.Change, v []any) error {
+	return errors.Join(
+		into(&c.ID, v[0]), into(&c.Entity, v[1]), into(&c.EntityID, v[2]), into((*string)(&c.Action), v[3]),
+		c.Data.Scan(v[4]), into(&c.Version, v[5]), intoPointer(&c.ClientID, v[6]), into(&c.Actor, v[7]), into(&c.MutationID, v[8]),
+		moment{&c.CreatedAt}.Scan(v[9]), into(&c.Tx, v[10]), intoPointer(&c.Scope, v[11]), into((*string)(&c.Move), v[12]),
+	)
 }
 
 // of tells this feed through these filters from others.
@@ -179,9 +193,9 @@ func (r feed) query(filters []Filter, c models.Cursor, limit int) *query {
 	if c.Batch != nil && c.Batch.Of == r.of(nil) {
 		inner, outer = nil, filters
 	}
-	q.write("SELECT ", l.positionSQL(), ", ", prefixed("l", changeColumns), ", n.last, ")
+	q.write("SELECT o.*, ", prefixed("l", changeColumns), ", n.last, ")
 	r.known(q, filters)
-	q.write(" FROM (SELECT 1 AS one) o LEFT JOIN (",
+	q.write(" FROM (", l.positionSQL(), ") o LEFT JOIN (",
 		"SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
 	r.arms(q, inner, c)
 	q.write(") a) w WHERE 1 = 1")
@@ -276,12 +290,12 @@ func (r feed) known(q *query, filters []Filter) {
 // through; row is the alias of the log table. A leave does not count for whoever
 // sees where the row went.
 func (r feed) write(q *query, f *Filter, row string) {
-	q.write("(", row, ".entity = ", q.arg(f.Entity))
+	q.write("(", r.column(row, "entity"), " = ", q.arg(f.Entity))
 	defer q.write(")")
 	scopes := ""
 	if !f.All {
 		scopes = q.in(f.Scopes)
-		q.write(" AND ", row, ".scope ", scopes)
+		q.write(" AND ", r.column(row, "scope"), " ", scopes)
 	}
 	switch {
 	case r.leaves:
@@ -291,6 +305,15 @@ func (r feed) write(q *query, f *Filter, row string) {
 		q.write(" AND (", row, ".move <> 'leave' OR NOT EXISTS (SELECT 1 FROM ", r.log.quote(r.log.tables.Changes), " e WHERE e.entity = ", row,
 			".entity AND e.entity_id = ", row, ".entity_id AND e.id > ", row, ".id AND e.tx = ", row, ".tx AND e.scope ", scopes, "))")
 	}
+}
+
+// column writes a column so that SQLite reads by id: it would rather go through all
+// that an entity ever had in an index.
+func (r feed) column(row, name string) string {
+	if r.log.dialect == sqlite {
+		return "+" + row + "." + name
+	}
+	return row + "." + name
 }
 
 // cameFrom writes whether the filter lets through where an entering row came
@@ -312,22 +335,30 @@ func (r feed) scan(rows *sql.Rows) (at *position, entries []Entry[models.Change]
 		}
 	}()
 	at = &position{}
-	var row models.Change
-	var last int64
-	var known bool
-	dests := append(at.dests(), scanChange(&row)...)
-	dests = append(dests, optional[int64]{&last}, optional[bool]{&known})
-	for rows.Next() {
-		row, last = models.Change{}, 0
+	vals, dests := anys(positionColumns + len(changeColumns) + 2)
+	change, rest := vals[positionColumns:], vals[positionColumns+len(changeColumns):]
+	for first := true; rows.Next(); first = false {
 		if err := rows.Scan(dests...); err != nil {
 			return nil, nil, err
 		}
-		if row.Move == models.MoveEnter && !known {
-			row.Action = models.Create
+		if first {
+			if err := at.read(vals); err != nil {
+				return nil, nil, err
+			}
 		}
-		if row.ID != 0 {
-			entries = append(entries, Entry[models.Change]{Row: row, Version: row.ID, Tx: uint64(row.Tx), Last: last})
+		if change[0] == nil { // there is nothing new
+			continue
 		}
+		var e Entry[models.Change]
+		var known bool
+		if err := errors.Join(readChange(&e.Row, change), into(&e.Last, rest[0]), into(&known, rest[1])); err != nil {
+			return nil, nil, err
+		}
+		if e.Row.Move == models.MoveEnter && !known {
+			e.Row.Action = models.Create
+		}
+		e.Version, e.Tx = e.Row.ID, uint64(e.Row.Tx)
+		entries = append(entries, e)
 	}
 	return at, entries, rows.Err()
 }

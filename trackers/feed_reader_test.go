@@ -29,6 +29,7 @@ type feedReader struct {
 	seen          map[int64]int    // version -> how often
 	rows          map[string]int64 // the counters by row
 	versions      map[string]int64 // the newest version by row
+	chained       map[string]bool  // rows that had a change from the log
 	spans         map[int64]*feedSpan
 	longest       int // the longest text of a cursor
 	faults        []string
@@ -40,7 +41,7 @@ type feedSpan struct{ first, last int }
 func newFeedReader(name string, log *trackers.Log, filters []trackers.Filter, limit int) *feedReader {
 	return &feedReader{
 		name: name, log: log, filters: filters, limit: limit,
-		seen: map[int64]int{}, rows: map[string]int64{}, versions: map[string]int64{}, spans: map[int64]*feedSpan{},
+		seen: map[int64]int{}, rows: map[string]int64{}, versions: map[string]int64{}, chained: map[string]bool{}, spans: map[int64]*feedSpan{},
 	}
 }
 
@@ -124,11 +125,14 @@ func (r *feedReader) take(c *models.Change) {
 	r.fold(key, c)
 }
 
-// fold checks that a change fits the row before it.
+// fold checks that a change fits the row before it. The first one after a snapshot
+// may be older than the row itself, and brings that back for a while.
 func (r *feedReader) fold(key string, c *models.Change) {
 	old, had := r.rows[key]
+	chained := !r.known || r.chained[key]
+	r.chained[key] = true
 	if c.Action == models.Delete {
-		if !had && !r.known {
+		if !had && chained {
 			r.fault("%s: deleted by %d, but not there", key, c.Version)
 		}
 		delete(r.rows, key)
@@ -142,16 +146,12 @@ func (r *feedReader) fold(key string, c *models.Change) {
 	r.rows[key] = n
 	fits := false
 	switch {
-	case r.known: // a change that is no newer than the row itself brings it back for a while
+	case !chained:
 		fits = true
-	case c.Action == models.Create && r.partial():
-		fits = !had
 	case c.Action == models.Create:
-		fits = !had && n == 1
-	case r.partial():
-		fits = had && n > old
+		fits = !had && (n == 1 || r.partial())
 	default:
-		fits = had && n == old+1
+		fits = had && (n == old+1 || (n > old && r.partial()))
 	}
 	if !fits {
 		r.fault("%s: %s %d with n=%d after n=%d (there: %v)", key, c.Action, c.Version, n, old, had)
@@ -164,21 +164,21 @@ func (r *feedReader) partial() bool {
 }
 
 // feedVisible gives the versions that a reader with these filters is to get: of a
-// move it gets the leave only if the row went out of sight in that transaction.
+// move it gets the leave only if the row did not enter its sight again at once.
 func feedVisible(all []models.Change, filters []trackers.Filter) map[int64]bool {
 	type row struct {
 		tx  int64
 		key string
 	}
-	visible, back := map[int64]bool{}, map[row]bool{}
+	visible, next := map[int64]bool{}, map[row]models.Move{}
 	for i := range slices.Backward(all) {
 		c := &all[i]
 		if len(filters) > 0 && !slices.ContainsFunc(filters, func(f trackers.Filter) bool { return f.Sees(c) }) {
 			continue
 		}
 		at := row{c.Tx, feedKey(c.Entity, c.EntityID)}
-		visible[c.Version] = len(filters) == 0 || c.Move != models.MoveLeave || !back[at] && !seesAll(filters, c.Entity)
-		back[at] = true
+		visible[c.Version] = len(filters) == 0 || c.Move != models.MoveLeave || (next[at] != models.MoveEnter && !seesAll(filters, c.Entity))
+		next[at] = c.Move
 	}
 	return visible
 }

@@ -138,7 +138,7 @@ func (f fixture) strict(t testing.TB) {
 		return // a test of failures dropped them
 	}
 	fields := f.fieldRows(t)
-	state, left := map[string]map[string]any{}, map[string]map[string]any{}
+	state := map[string]map[string]any{}
 	first := map[int64]int64{}
 	for _, c := range f.changeRows(t) {
 		at := fmt.Sprintf("change %d: %s", c.ID, line(t, c, fields[c.ID]))
@@ -166,18 +166,7 @@ func (f fixture) strict(t testing.TB) {
 		}
 		f.strictFields(t, at, entity, c, fields[c.ID])
 		if entity.FieldLog && (known || c.Action == models.Create) && (before != nil || after != nil) {
-			want := wantFields(t, entity, before, after)
-			if c.Move == models.MoveEnter { // who did not see the leave has to hear what went
-				for name, value := range wantFields(t, entity, left[key], after) {
-					if value == "" {
-						want[name] = ""
-					}
-				}
-			}
-			require.Equal(t, want, valuesOf(t, fields[c.ID]), at)
-		}
-		if c.Move == models.MoveLeave {
-			left[key] = before
+			require.Equal(t, wantFields(t, entity, before, after), valuesOf(t, fields[c.ID]), at)
 		}
 		delete(fields, c.ID)
 		state[key] = after

@@ -31,9 +31,14 @@ func (c *Changes) History(ctx context.Context, entity, id string, before int64, 
 	}
 	defer func() { _ = rows.Close() }()
 	changes := []models.Change{}
+	vals, dests := anys(len(changeColumns))
 	for rows.Next() {
 		var row models.Change
-		if err := rows.Scan(scanChange(&row)...); err != nil {
+		err := rows.Scan(dests...)
+		if err == nil {
+			err = readChange(&row, vals)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
 		}
 		changes = append(changes, row)

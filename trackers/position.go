@@ -2,6 +2,7 @@ package trackers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,22 +20,28 @@ type position struct {
 	horizon  string // the highest transaction that was pruned; empty for none
 }
 
-func (p *position) dests() []any {
-	return []any{
-		optional[string]{&p.snapshot}, optional[bool]{&p.standby}, optional[int64]{&p.newest},
-		optional[string]{&p.started}, optional[string]{&p.epoch}, optional[string]{&p.horizon},
-	}
+// positionColumns is how many columns positionSQL selects.
+const positionColumns = 6
+
+// read takes a position from the scanned values of its columns.
+func (p *position) read(v []any) error {
+	return errors.Join(
+		into(&p.snapshot, v[0]), into(&p.standby, v[1]), into(&p.newest, v[2]),
+		into(&p.started, v[3]), into(&p.epoch, v[4]), into(&p.horizon, v[5]),
+	)
 }
 
-// positionSQL selects the columns of a position.
+// positionSQL selects a position, as one row.
 func (l *Log) positionSQL() string {
 	changes, meta := l.quote(l.tables.Changes), l.quote(l.tables.Meta)
 	fact := func(key string) string { return ", (SELECT value FROM " + meta + " WHERE key = " + literal(key) + ")" }
 	facts := fact(models.MetaEpoch) + fact(models.MetaHorizon)
 	if l.dialect == sqlite {
-		return "'', 0, (SELECT max(id) FROM " + changes + "), ''" + facts
+		return "SELECT '', 0, (SELECT max(id) FROM " + changes + "), ''" + facts
 	}
-	return "pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), pg_postmaster_start_time()::text" + facts
+	// OFFSET 0 keeps PostgreSQL from asking all this again for each row that it is
+	// joined to.
+	return "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), pg_postmaster_start_time()::text" + facts + " OFFSET 0"
 }
 
 // after is the set of transactions that a reader has who had from and read at p.
@@ -128,7 +135,11 @@ func (l *Log) Accept(ctx context.Context, c models.Cursor) error {
 
 func (l *Log) position(ctx context.Context) (*position, error) {
 	p := &position{}
-	err := l.pool.QueryRowContext(ctx, "SELECT "+l.positionSQL(), l.unprepared()...).Scan(p.dests()...)
+	vals, dests := anys(positionColumns)
+	err := l.pool.QueryRowContext(ctx, l.positionSQL(), l.unprepared()...).Scan(dests...)
+	if err == nil {
+		err = p.read(vals)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: reading the end of %s (run migrate.Up before gormsync is registered): %w", l.tables.Changes, err)
 	}

@@ -53,15 +53,35 @@ func prefixed(prefix string, columns []string) string {
 	return prefix + "." + strings.Join(columns, ", "+prefix+".")
 }
 
-// optional scans a column that an outer join may leave NULL.
-type optional[T any] struct{ to *T }
+// anys makes n values and what a Scan fills them by. To scan into any costs no
+// reflection, which a feed of many rows would feel.
+func anys(n int) (vals, dests []any) {
+	vals, dests = make([]any, n), make([]any, n)
+	for i := range vals {
+		dests[i] = &vals[i]
+	}
+	return vals, dests
+}
 
-// Scan implements sql.Scanner.
-func (o optional[T]) Scan(src any) error {
+// into converts a driver's value; NULL becomes the zero value.
+func into[T string | int64 | bool](to *T, v any) error {
+	if t, ok := v.(T); ok {
+		*to = t
+		return nil
+	}
 	var n sql.Null[T]
-	err := n.Scan(src)
-	*o.to = n.V
+	err := n.Scan(v)
+	*to = n.V
 	return err
+}
+
+func intoPointer(to **string, v any) error {
+	if v == nil {
+		*to = nil
+		return nil
+	}
+	*to = new(string)
+	return into(*to, v)
 }
 
 // moment scans a time, also as the text that SQLite keeps.

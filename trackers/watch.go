@@ -201,16 +201,25 @@ func (l *Log) watched(pool gorm.ConnPool) gorm.ConnPool {
 // watchStatement watches connections that install did not reach: those of
 // db.Connection and of dbresolver.
 func (l *Log) watchStatement(db *gorm.DB) {
-	switch pool := db.Statement.ConnPool.(type) {
+	db.Statement.ConnPool = l.watchedBelow(db.Statement.ConnPool)
+}
+
+// watchedBelow watches the pool below GORM's prepared-statement layers, of which
+// there may be several.
+func (l *Log) watchedBelow(pool gorm.ConnPool) gorm.ConnPool {
+	switch v := pool.(type) {
 	case *gorm.PreparedStmtDB:
-		if _, ok := pool.ConnPool.(*watchedPool); !ok {
-			db.Statement.ConnPool = &gorm.PreparedStmtDB{Stmts: pool.Stmts, Mux: pool.Mux, ConnPool: l.watched(pool.ConnPool)}
+		inner := l.watchedBelow(v.ConnPool)
+		if inner == v.ConnPool {
+			return v
 		}
+		return &gorm.PreparedStmtDB{Stmts: v.Stmts, Mux: v.Mux, ConnPool: inner}
 	case *sql.Conn: // short-lived, so not kept
-		db.Statement.ConnPool = &watchedPool{ConnPool: pool, log: l}
+		return &watchedPool{ConnPool: v, log: l}
 	case *sql.DB:
-		db.Statement.ConnPool = l.watched(pool)
+		return l.watched(v)
 	}
+	return pool
 }
 
 // unwrap takes one layer off a transaction; nil at the innermost.
