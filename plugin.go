@@ -54,7 +54,8 @@ func (p *Plugin) Name() string { return "gormsync" }
 
 // Initialize implements gorm.Plugin; db.Use calls it. It makes the log tables
 // unless SkipMigrate is set, and from then on every change that goes through db
-// is recorded. Plugins like dbresolver call it again for further connections.
+// is recorded. Plugins like dbresolver call it again for further connections to
+// the same database; another database needs a plugin of its own.
 func (p *Plugin) Initialize(db *gorm.DB) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,6 +72,9 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		if err := p.bind(ctx, db); err != nil {
 			return err
 		}
+	}
+	if db.Name() != p.log.Dialect() {
+		return fmt.Errorf("gormsync: the plugin is on a %s database already; make another plugin for this %s", p.log.Dialect(), db.Name())
 	}
 	return p.log.Capture(db)
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -20,8 +21,9 @@ type Access struct {
 	// AllScopes shows every row, whatever its scope. An entity without a scope
 	// column is seen with AllScopes only. Defaults to false.
 	AllScopes bool
-	// Scopes are the values of the scope column that the client sees, as text.
-	// Defaults to none.
+	// Scopes are the values of the scope column that the client sees, as text in
+	// any form that the column's type has. What is no value of that type shows
+	// nothing. Defaults to none.
 	Scopes []string
 	// Actor names the client's user in the log. Defaults to nobody.
 	Actor string
@@ -48,7 +50,7 @@ type caller struct {
 
 // filter gives what the client may see of an entity. Entities that do not exist
 // and those that it may not read answer alike.
-func (h *Handlers) filter(who caller, entity string) (trackers.Filter, Access, error) {
+func (h *Handlers) filter(ctx context.Context, who caller, entity string) (trackers.Filter, Access, error) {
 	access, err := who.authorize(entity)
 	if err != nil {
 		return trackers.Filter{}, Access{}, h.authError(err)
@@ -56,7 +58,11 @@ func (h *Handlers) filter(who caller, entity string) (trackers.Filter, Access, e
 	if h.log.Entity(entity) == nil || !access.Read {
 		return trackers.Filter{}, Access{}, unknownEntity(entity)
 	}
-	return trackers.Filter{Entity: entity, All: access.AllScopes, Scopes: access.Scopes}, access, nil
+	f := trackers.Filter{Entity: entity, All: access.AllScopes}
+	if !f.All {
+		f.Scopes, err = h.log.Canonical(ctx, entity, access.Scopes)
+	}
+	return f, access, err
 }
 
 func (h *Handlers) authError(err error) error {

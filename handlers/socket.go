@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -148,7 +149,7 @@ func (s *socket) received(ms *melody.Session, frame []byte) {
 	}
 	m, err := parseInbound(frame)
 	if err == nil {
-		err = s.handle(c, who, m)
+		err = s.handle(ms.Request.Context(), c, who, m)
 	}
 	if err != nil {
 		c.reply(errorFrame(s.h.asAPIError(err)))
@@ -161,12 +162,12 @@ func (s *socket) receivedBinary(ms *melody.Session, _ []byte) {
 	}
 }
 
-func (s *socket) handle(c *session, who caller, m inbound) error {
+func (s *socket) handle(ctx context.Context, c *session, who caller, m inbound) error {
 	switch m.Type {
 	case "ping":
 		c.reply(pong)
 	case "subscribe":
-		r, err := s.h.parseSubscribe(who, m)
+		r, err := s.h.parseSubscribe(ctx, who, m)
 		if err != nil {
 			return err
 		}
@@ -178,7 +179,7 @@ func (s *socket) handle(c *session, who caller, m inbound) error {
 }
 
 // parseSubscribe finds what a client may have of what it asks for.
-func (h *Handlers) parseSubscribe(who caller, m inbound) (request, error) {
+func (h *Handlers) parseSubscribe(ctx context.Context, who caller, m inbound) (request, error) {
 	r := request{batch: m.Batch}
 	names, every := m.Entities, len(m.Entities) == 0
 	if every {
@@ -188,7 +189,7 @@ func (h *Handlers) parseSubscribe(who caller, m inbound) (request, error) {
 		return r, &apiError{Code: "bad_request", Message: "A subscription can name 100 entities at most."}
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		filter, access, err := h.filter(who, name)
+		filter, access, err := h.filter(ctx, who, name)
 		var known *apiError
 		if every && errors.As(err, &known) && known.Code == "unknown_entity" {
 			continue // 'all' is all that may be read

@@ -55,7 +55,7 @@ func (l *Log) Capture(db *gorm.DB) error {
 // of GORM's rules for keys, soft deletes, Select and Omit has to be written again.
 func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
-		entity := l.entities[tableOf(db.Statement)]
+		entity := l.tracked(db.Statement)
 		if entity == nil || db.Error != nil || db.DryRun || untracked(db.Statement.Context) {
 			core(db)
 			return

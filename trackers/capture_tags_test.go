@@ -100,9 +100,15 @@ func TestCaptureTags(t *testing.T) {
 			v.Texts, v.Numbers, v.Box.Height, v.Audit, v.Other = nil, pq.Int64Array{}, ptr(6), nil, ""
 			return saw(db.Save(v))
 		})
+		// GORM decides whether an empty list and an absent struct are NULL; that the
+		// log has the same is checked at the end.
+		for _, name := range []string{"list", "audit_by"} {
+			require.Contains(t, fields, name)
+			delete(fields, name)
+		}
 		require.Equal(t, map[string]string{
-			"json": `{"a":2,"b":["x",null]}`, "list": nullList(fields), "gob": `{"Height":4,"Width":4}`, "unix": "1700000001", "upper": `"x"`,
-			"texts": "", "numbers": "[]", "box_height": "6", "audit_by": auditBy(fields), "other_name": `""`,
+			"json": `{"a":2,"b":["x",null]}`, "gob": `{"Height":4,"Width":4}`, "unix": "1700000001", "upper": `"x"`,
+			"texts": "", "numbers": "[]", "box_height": "6", "other_name": `""`,
 		}, fields)
 
 		_, fields = w.change(t, func(db *gorm.DB) any {
@@ -117,11 +123,6 @@ func TestCaptureTags(t *testing.T) {
 		require.Equal(t, map[string]string{"unix": "1700000002"}, fields)
 	})
 }
-
-// nullList and auditBy: GORM decides whether an empty list and an absent struct
-// are NULL; what matters is that the log has the same, which Replay checks.
-func nullList(fields map[string]string) string { return fields["list"] }
-func auditBy(fields map[string]string) string  { return fields["audit_by"] }
 
 // permitted has fields that GORM may not write, or not always.
 type permitted struct {

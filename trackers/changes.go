@@ -50,9 +50,9 @@ func Resolve(entries []Entry[models.Change], filters []Filter) []Entry[models.Ch
 		e := &entries[i]
 		k := key{e.Last, e.Row.Entity, e.Row.EntityID}
 		at, seen := left[k]
-		if seen {
+		delete(left, k)
+		if seen = seen && e.Row.Move == models.MoveEnter; seen {
 			drop[at] = true
-			delete(left, k)
 		}
 		switch {
 		case e.Row.Move == models.MoveLeave && all[e.Row.Entity]:

@@ -115,13 +115,18 @@ func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, er
 	l := s.log
 	changes := l.quote(l.tables.Changes)
 	q := &query{dialect: l.dialect}
-	decided := ""
-	if l.dialect == postgres {
-		decided = " AND c.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+	old := func(row string) string {
+		sql := row + ".created_at < " + q.arg(s.before.UTC()) + " AND " + row + ".tx < (SELECT max(tx) FROM " + changes + ")"
+		if l.dialect == postgres {
+			sql += " AND " + row + ".tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+		}
+		return "(" + sql + ")"
 	}
-	q.write("SELECT c.id, c.tx, c.created_at, c.tx < (SELECT max(tx) FROM ", changes, ")", decided, " AND (c.action = 'delete' OR EXISTS (SELECT 1 FROM ", changes,
-		" n WHERE n.entity = c.entity AND n.entity_id = c.entity_id AND n.id > c.id)) FROM ", changes, " c WHERE c.id > ", q.arg(s.after),
-		" ORDER BY c.id LIMIT ", q.arg(s.rows))
+	same := " FROM " + changes + " n WHERE n.entity = c.entity AND n.entity_id = c.entity_id AND n.id "
+	// A delete stays as long as something before it does, which would otherwise
+	// stand for a row that exists.
+	q.write("SELECT c.id, c.tx, c.created_at, ", old("c"), " AND (EXISTS (SELECT 1", same, "> c.id) OR (c.action = 'delete' AND NOT EXISTS (SELECT 1", same,
+		"< c.id AND NOT ", old("n"), "))) FROM ", changes, " c WHERE c.id > ", q.arg(s.after), " ORDER BY c.id LIMIT ", q.arg(s.rows))
 	rows, err := tx.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
 		return found, err
@@ -138,7 +143,7 @@ func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, er
 		if created.After(s.before.Add(sweepSlack)) {
 			break
 		}
-		if goes && created.Before(s.before) {
+		if goes {
 			found.ids, found.horizon = append(found.ids, id), max(found.horizon, number)
 		}
 		found.last, found.end = id, looked < s.rows

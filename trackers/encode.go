@@ -156,6 +156,10 @@ func rawString(b []byte, v driver.Value) ([]byte, bool) {
 		return models.AppendString(b, v), true
 	case []byte:
 		return models.AppendString(b, string(v)), true
+	case float64: // a numeric column of SQLite, as database/sql would write it
+		return models.AppendString(b, strconv.FormatFloat(v, 'g', -1, 64)), true
+	case int64:
+		return models.AppendString(b, strconv.FormatInt(v, 10)), true
 	}
 	return b, false
 }

@@ -3,7 +3,6 @@ package trackers
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 
@@ -80,7 +79,7 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 		if f.DBName == "" {
 			continue
 		}
-		if hiddenByTag(f) {
+		if t.hiddenByTag(f) {
 			t.hidden[f.DBName] = true
 		}
 		if _, ok := reflect.New(f.IndirectFieldType).Interface().(schema.DeleteClausesInterface); ok {
@@ -97,9 +96,26 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 	return t, nil
 }
 
-// hiddenByTag: what JSON must not show, or GORM must not read, is probably a secret.
-func hiddenByTag(f *schema.Field) bool {
-	return f.Tag.Get("json") == "-" || !f.Readable
+// hiddenByTag: what JSON must not show, or GORM must not read, is probably a
+// secret. A struct that JSON leaves out hides all the columns embedded in it.
+func (t *Tracked) hiddenByTag(f *schema.Field) bool {
+	if !f.Readable {
+		return true
+	}
+	typ := t.Schema.ModelType
+	for _, i := range f.StructField.Index {
+		if i < 0 { // GORM's mark for a step through a pointer
+			i = -i - 1
+		}
+		step := typ.Field(i)
+		if step.Tag.Get("json") == "-" {
+			return true
+		}
+		if typ = step.Type; typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+	}
+	return false
 }
 
 // bindAll binds every entity and refuses two of the same name.
@@ -123,15 +139,31 @@ func lastName(table string) string {
 	return table[strings.LastIndexByte(table, '.')+1:]
 }
 
-// tableOf is the name of the table that a statement is about. Statement.Table
-// holds the alias when there is one, as in db.Table("todos AS t").
-func tableOf(stmt *gorm.Statement) string {
-	if stmt.TableExpr == nil || !strings.ContainsAny(stmt.TableExpr.SQL, " \t\n") {
-		return lastName(stmt.Table)
+// tracked finds the entity that a statement is about; nil if its table is not
+// tracked. Tables of the same name in different schemas are different tables.
+func (l *Log) tracked(stmt *gorm.Statement) *Tracked {
+	return l.byTable[l.tableKey(tableOf(stmt))]
+}
+
+// tableKey is a table's name without its schema when that is the usual one.
+// SQLite's names have no case.
+func (l *Log) tableKey(table string) string {
+	if l.dialect == sqlite {
+		table = strings.ToLower(table)
 	}
-	word := strings.FieldsFunc(stmt.TableExpr.SQL, func(r rune) bool { return slices.Contains([]rune(" \t\r\n"), r) })
-	if len(word) == 0 {
+	return strings.TrimPrefix(table, l.schema+".")
+}
+
+// tableOf is the name of the table that a statement is about, with its schema if
+// it has one. Statement.Table holds the alias when there is one, as in
+// db.Table("todos AS t"), and never the schema.
+func tableOf(stmt *gorm.Statement) string {
+	if stmt.TableExpr == nil {
 		return stmt.Table
 	}
-	return strings.Trim(lastName(word[0]), "\"`[]")
+	words := strings.Fields(stmt.TableExpr.SQL)
+	if len(words) == 0 || strings.Contains(words[0], "?") {
+		return stmt.Table
+	}
+	return strings.NewReplacer(`"`, "", "`", "", "[", "", "]", "").Replace(words[0])
 }

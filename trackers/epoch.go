@@ -2,7 +2,7 @@ package trackers
 
 import (
 	"context"
-	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
 
@@ -15,22 +15,21 @@ import (
 // or another log table changes the epoch, and so does the random text in meta.
 //
 // To ask for all of it with each read would cost more than the read. So a read
-// asks when the server started, which is another moment on every server, and the
-// rest is asked for once for each answer.
+// asks when the server started, which is another moment on every server, and for
+// the log table's number; the rest is asked for once for each answer.
 func (l *Log) epochOf(ctx context.Context, p *position) (uint32, error) {
 	base := ""
 	if l.dialect == postgres {
-		key := p.started
-		if p.standby {
-			key += " standby"
-		}
-		known, ok := l.servers.Load(key)
+		known, ok := l.servers.Load(p.server)
 		if !ok {
-			var err error
-			if known, err = l.identify(ctx); err != nil {
+			key, identity, err := l.identify(ctx)
+			if err != nil {
 				return 0, err
 			}
-			l.servers.Store(key, known)
+			l.servers.Store(key, identity)
+			if known = identity; key != p.server {
+				return 0, errors.New("gormsync: the database server changed in the middle of a read; try again")
+			}
 		}
 		base = known.(string)
 	}
@@ -42,15 +41,20 @@ func (l *Log) epochOf(ctx context.Context, p *position) (uint32, error) {
 	return h.Sum32(), nil
 }
 
-// identify names the server, its timeline, the database and the log table.
-func (l *Log) identify(ctx context.Context) (string, error) {
+// serverSQL tells this server and this log table from others at no cost.
+func (l *Log) serverSQL() string {
+	return "concat_ws('/', pg_postmaster_start_time(), pg_is_in_recovery(), " + literal(l.quote(l.tables.Changes)) + "::regclass::oid)"
+}
+
+// identify names the server, its timeline, the database and the log table, and
+// gives the key under which that is good.
+func (l *Log) identify(ctx context.Context) (key, identity string, err error) {
 	// pg_control_checkpoint would still tell the old timeline for a while.
-	query := `SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+	query := "SELECT " + l.serverSQL() + `, concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
  CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
  (SELECT oid FROM pg_database WHERE datname = current_database()), ` + literal(l.quote(l.tables.Changes)) + `::regclass::oid)`
-	var text sql.NullString
-	if err := l.pool.QueryRowContext(ctx, query).Scan(&text); err != nil {
-		return "", fmt.Errorf("gormsync: asking which database this is: %w", err)
+	if err := l.pool.QueryRowContext(ctx, query).Scan(&key, &identity); err != nil {
+		return "", "", fmt.Errorf("gormsync: asking which database this is: %w", err)
 	}
-	return text.String, nil
+	return key, identity, nil
 }

@@ -113,9 +113,14 @@ func (r feed) of(filters []Filter) uint32 {
 	if len(filters) > 0 && r.leaves {
 		h.Write([]byte("leaves"))
 	}
-	for _, f := range filters {
-		c := f.Cover()
-		h.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, c.Entity), c.Scopes))
+	covers := make([]uint64, len(filters)) // in an order of their own
+	for i := range filters {
+		c := filters[i].Cover()
+		covers[i] = uint64(c.Entity)<<32 | uint64(c.Scopes)
+	}
+	slices.Sort(covers)
+	for _, c := range covers {
+		h.Write(binary.BigEndian.AppendUint64(nil, c))
 	}
 	return h.Sum32()
 }
@@ -281,7 +286,7 @@ func (r feed) known(q *query, filters []Filter) {
 		if i > 0 {
 			q.write(" OR ")
 		}
-		filters[i].cameFrom(q, r.log.quote(r.log.tables.Changes), "l")
+		r.cameFrom(q, &filters[i], "l")
 	}
 	q.write("))")
 }
@@ -302,9 +307,15 @@ func (r feed) write(q *query, f *Filter, row string) {
 	case f.All:
 		q.write(" AND ", row, ".move <> 'leave'")
 	default:
-		q.write(" AND (", row, ".move <> 'leave' OR NOT EXISTS (SELECT 1 FROM ", r.log.quote(r.log.tables.Changes), " e WHERE e.entity = ", row,
-			".entity AND e.entity_id = ", row, ".entity_id AND e.id > ", row, ".id AND e.tx = ", row, ".tx AND e.scope ", scopes, "))")
+		q.write(" AND (", row, ".move <> 'leave' OR ", r.neighbour(row, scopes, ">", ""), " <> 'enter')")
 	}
+}
+
+// neighbour writes the move of the next change (or with < the one before) of the
+// same row in the same transaction that has one of the scopes.
+func (r feed) neighbour(row, scopes, direction, order string) string {
+	return "coalesce((SELECT e.move FROM " + r.log.quote(r.log.tables.Changes) + " e WHERE e.entity = " + row + ".entity AND e.entity_id = " + row +
+		".entity_id AND e.id " + direction + " " + row + ".id AND e.tx = " + row + ".tx AND e.scope " + scopes + " ORDER BY e.id" + order + " LIMIT 1), '')"
 }
 
 // column writes a column so that SQLite reads by id: it would rather go through all
@@ -318,11 +329,10 @@ func (r feed) column(row, name string) string {
 
 // cameFrom writes whether the filter lets through where an entering row came
 // from: then the change is an update to the reader, and otherwise a create.
-func (f *Filter) cameFrom(q *query, changes, row string) {
+func (r feed) cameFrom(q *query, f *Filter, row string) {
 	q.write("(", row, ".entity = ", q.arg(f.Entity))
 	if !f.All {
-		q.write(" AND EXISTS (SELECT 1 FROM ", changes, " e WHERE e.entity = ", row, ".entity AND e.entity_id = ", row, ".entity_id",
-			" AND e.id < ", row, ".id AND e.tx = ", row, ".tx AND e.scope ", q.in(f.Scopes), ")")
+		q.write(" AND ", r.neighbour(row, q.in(f.Scopes), "<", " DESC"), " = 'leave'")
 	}
 	q.write(")")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,6 +128,7 @@ func (l *Log) allOf(entities []string) ([]Filter, error) {
 		for name := range l.entities {
 			entities = append(entities, name)
 		}
+		slices.Sort(entities)
 	}
 	filters := make([]Filter, len(entities))
 	for i, name := range entities {

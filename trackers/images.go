@@ -81,6 +81,7 @@ func (c *intercept) extendOldNew(ctx context.Context, p *plan, query string, arg
 	// Keys move between rows: what one row leaves another may take.
 	before := newImages(p)
 	pair := c.pairing(p, before)
+	pair.hold = true
 	err = t.record(rows, []*reader{ro, rn}, func() error {
 		return takePair(ctx, ro, rn, func(_ *plan, was, is *image) error {
 			if was != nil {

@@ -45,9 +45,11 @@ type Log struct {
 	dialect  string
 	tables   models.Tables
 	entities map[string]*Tracked
-	server   int  // PostgreSQL's version, such as 150018
-	pgx      bool // the driver is pgx
+	byTable  map[string]*Tracked // by tableKey
+	server   int                 // PostgreSQL's version, such as 150018
+	pgx      bool                // the driver is pgx
 	sequence string
+	schema   string // where a table is that is named without one
 
 	changesSQL, bothSQL string       // of writePostgres
 	plans               sync.Map     // entity name -> *plan
@@ -104,6 +106,10 @@ func NewLog(ctx context.Context, db *gorm.DB, cfg Config) (*Log, error) {
 	if err := l.inspect(ctx); err != nil {
 		return nil, err
 	}
+	l.byTable = make(map[string]*Tracked, len(entities))
+	for _, t := range entities {
+		l.byTable[l.tableKey(t.Schema.Table)] = t
+	}
 	if err := l.repair(ctx); err != nil {
 		return nil, err
 	}
@@ -114,6 +120,7 @@ func NewLog(ctx context.Context, db *gorm.DB, cfg Config) (*Log, error) {
 // inspect asks the database what the log has to know of it.
 func (l *Log) inspect(ctx context.Context) error {
 	if l.dialect == sqlite {
+		l.schema = "main"
 		var version string
 		if err := l.pool.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
 			return fmt.Errorf("gormsync: asking for SQLite's version: %w", err)
@@ -123,15 +130,16 @@ func (l *Log) inspect(ctx context.Context) error {
 		}
 		return nil
 	}
-	var version, sequence sql.NullString
-	err := l.pool.QueryRowContext(ctx, "SELECT current_setting('server_version_num'), pg_get_serial_sequence("+literal(l.quote(l.tables.Changes))+", 'id')").Scan(&version, &sequence)
+	var version, sequence, schema sql.NullString
+	err := l.pool.QueryRowContext(ctx, "SELECT current_setting('server_version_num'), current_schema(), pg_get_serial_sequence("+literal(l.quote(l.tables.Changes))+", 'id')").
+		Scan(&version, &schema, &sequence)
 	if err != nil {
 		return fmt.Errorf("gormsync: looking for the log table %s (run migrate.Up): %w", l.tables.Changes, err)
 	}
 	if !sequence.Valid {
 		return fmt.Errorf("gormsync: the column id of %s has no sequence; let migrate.Up make the table", l.tables.Changes)
 	}
-	l.sequence = sequence.String
+	l.sequence, l.schema = sequence.String, schema.String
 	l.server, err = strconv.Atoi(version.String)
 	if err != nil {
 		return fmt.Errorf("gormsync: PostgreSQL says version %q, which is no number", version.String)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"gorm.io/gorm"
@@ -21,6 +22,7 @@ type column struct {
 	key    []byte // "name":
 	field  *schema.Field
 	raw    rawEncoder // nil: through the field
+	loose  bool       // a text in the model, another type in PostgreSQL
 }
 
 // plan says how the rows of a tracked table are read and encoded.
@@ -85,12 +87,15 @@ func (l *Log) newPlan(t *Tracked, types []*sql.ColumnType) (*plan, error) {
 	p := &plan{entity: t, scope: -1, byName: map[string]int{}}
 	for _, wanted := range []bool{true, false} { // the visible columns first
 		for _, typ := range types {
-			name := typ.Name()
-			f := t.Schema.FieldsByDBName[name]
-			if f == nil || t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
+			f := l.fieldOf(t, typ.Name())
+			if f == nil {
 				continue
 			}
-			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f, typ.DatabaseTypeName())})
+			name := f.DBName
+			if t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
+				continue
+			}
+			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f, typ.DatabaseTypeName()), loose: l.isLoose(f, typ.DatabaseTypeName())})
 		}
 		if wanted {
 			p.visible = len(p.cols)
@@ -104,6 +109,25 @@ func (l *Log) newPlan(t *Tracked, types []*sql.ColumnType) (*plan, error) {
 		p.pks = append(p.pks, i)
 	}
 	return p, nil
+}
+
+// fieldOf finds the field of a column. SQLite's names have no case.
+func (l *Log) fieldOf(t *Tracked, column string) *schema.Field {
+	if f := t.Schema.FieldsByDBName[column]; f != nil || l.dialect != sqlite {
+		return f
+	}
+	for name, f := range t.Schema.FieldsByDBName {
+		if strings.EqualFold(name, column) {
+			return f
+		}
+	}
+	return nil
+}
+
+// isLoose: PostgreSQL refuses to compare such a column with a text that is no
+// value of its type.
+func (l *Log) isLoose(f *schema.Field, columnType string) bool {
+	return l.dialect == postgres && f.IndirectFieldType.Kind() == reflect.String && columnType != "TEXT" && columnType != "VARCHAR"
 }
 
 // identifies: the key, the scope and the deleted mark are read even when hidden.

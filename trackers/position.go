@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,19 +16,20 @@ type position struct {
 	snapshot string // pg_snapshot; empty on SQLite
 	standby  bool
 	newest   int64  // the highest transaction in the log
-	started  string // when the server started; empty on SQLite
+	server   string // tells servers and log tables apart cheaply; empty on SQLite
 	epoch    string // the random text in meta
 	horizon  string // the highest transaction that was pruned; empty for none
+	visible  string // on a standby: the log's transactions from xmin on
 }
 
 // positionColumns is how many columns positionSQL selects.
-const positionColumns = 6
+const positionColumns = 7
 
 // read takes a position from the scanned values of its columns.
 func (p *position) read(v []any) error {
 	return errors.Join(
 		into(&p.snapshot, v[0]), into(&p.standby, v[1]), into(&p.newest, v[2]),
-		into(&p.started, v[3]), into(&p.epoch, v[4]), into(&p.horizon, v[5]),
+		into(&p.server, v[3]), into(&p.epoch, v[4]), into(&p.horizon, v[5]), into(&p.visible, v[6]),
 	)
 }
 
@@ -37,11 +39,13 @@ func (l *Log) positionSQL() string {
 	fact := func(key string) string { return ", (SELECT value FROM " + meta + " WHERE key = " + literal(key) + ")" }
 	facts := fact(models.MetaEpoch) + fact(models.MetaHorizon)
 	if l.dialect == sqlite {
-		return "SELECT '', 0, (SELECT max(id) FROM " + changes + "), ''" + facts
+		return "SELECT '', 0, (SELECT max(id) FROM " + changes + "), ''" + facts + ", ''"
 	}
 	// OFFSET 0 keeps PostgreSQL from asking all this again for each row that it is
 	// joined to.
-	return "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), pg_postmaster_start_time()::text" + facts + " OFFSET 0"
+	return "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), " + l.serverSQL() + facts +
+		", CASE WHEN pg_is_in_recovery() THEN (SELECT string_agg(DISTINCT tx::text, ',') FROM " + changes +
+		" WHERE tx >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint) END OFFSET 0"
 }
 
 // after is the set of transactions that a reader has who had from and read at p.
@@ -54,14 +58,44 @@ func (p *position) after(from models.TxSet) (models.TxSet, error) {
 	if err != nil {
 		return set, err
 	}
-	if p.standby { // a standby's snapshot does not list the open transactions
-		xmin, _, _ := strings.Cut(p.snapshot, ":")
-		if set.Xmax, err = strconv.ParseUint(xmin, 10, 64); err != nil {
+	if p.standby {
+		if set, err = p.onStandby(); err != nil {
 			return set, err
 		}
-		set.Xip = nil
 	}
 	return from.Union(set.Cap(newest)), nil
+}
+
+// onStandby makes the set of a standby, whose snapshot does not list the open
+// transactions. The log itself tells which are visible; what is not among them has
+// no row there yet, so to leave it open loses nothing. When that would be very
+// many numbers, everything from xmin on comes again.
+func (p *position) onStandby() (models.TxSet, error) {
+	text, _, _ := strings.Cut(p.snapshot, ":")
+	xmin, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || p.visible == "" {
+		return models.TxSet{Xmax: xmin}, err
+	}
+	var seen []uint64
+	for text := range strings.SplitSeq(p.visible, ",") {
+		tx, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return models.TxSet{}, err
+		}
+		seen = append(seen, tx)
+	}
+	slices.Sort(seen)
+	set := models.TxSet{Xmax: seen[len(seen)-1] + 1}
+	const most = 10_000
+	if set.Xmax-xmin-uint64(len(seen)) > most {
+		return models.TxSet{Xmax: xmin}, nil
+	}
+	for tx := xmin; tx < set.Xmax; tx++ {
+		if _, ok := slices.BinarySearch(seen, tx); !ok {
+			set.Xip = append(set.Xip, tx)
+		}
+	}
+	return set, nil
 }
 
 // pruned is the highest transaction that was pruned; 0 for none.

@@ -44,7 +44,7 @@ func (c *Changes) Record(ctx context.Context, tx *gorm.DB, action models.Action,
 	if err := stmt.Parse(rows); err != nil {
 		return fmt.Errorf("gormsync: Record: GORM cannot use %T: %w", rows, err)
 	}
-	t := c.log.Entity(lastName(stmt.Schema.Table))
+	t := c.log.byTable[c.log.tableKey(stmt.Schema.Table)]
 	if t == nil {
 		return fmt.Errorf("gormsync: Record: the model %T is not tracked; name it in Config.Entities", rows)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"reflect"
+	"slices"
+	"strconv"
 	"time"
 
 	"gorm.io/gorm"
@@ -39,7 +41,7 @@ func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, 
 	} else {
 		after = cursor.Page.After
 	}
-	images, err := l.tableRows(ctx, t, f, after, limit+1)
+	p, images, err := l.tableRows(ctx, t, f, after, limit+1)
 	if err != nil {
 		return Page[models.Change]{}, err
 	}
@@ -49,6 +51,7 @@ func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, 
 		images, page.More = images[:limit], true
 		page.Cursor.Page = &models.Page{After: images[limit-1].id}
 	}
+	images = slices.DeleteFunc(images, func(im *image) bool { return !p.inSight(im, f) })
 	page.Entries, err = l.asCreates(ctx, t, images, cursor)
 	return page, err
 }
@@ -107,19 +110,19 @@ func (l *Log) versions(ctx context.Context, entity string, ids []string, set mod
 
 // tableRows reads a page of a tracked table in the order of its primary key,
 // without the rows that are marked as deleted.
-func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string, limit int) ([]*image, error) {
+func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string, limit int) (*plan, []*image, error) {
 	p, err := l.planOf(ctx, l.pool, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stmt, err := l.rowsStatement(ctx, p, f, after, limit)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows, err := l.pool.QueryContext(ctx, stmt.SQL.String(), stmt.Vars...)
 	if err != nil {
 		l.forget(t)
-		return nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
+		return nil, nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
 	}
 	r := newReader(p)
 	var images []*image
@@ -129,9 +132,9 @@ func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string,
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
+		return nil, nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
 	}
-	return images, nil
+	return p, images, nil
 }
 
 func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string, limit int) (*gorm.Statement, error) {
@@ -164,22 +167,56 @@ func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string
 	return s, s.Error
 }
 
-// inScopes: without a scope column, or without scopes, no row is in sight.
+// inScopes: without a scope column, or without scopes, no row is in sight. The
+// database may compare more loosely than the log does; see inSight.
 func (p *plan) inScopes(ctx context.Context, scopes []string) clause.Expression {
 	if p.scope < 0 {
 		return clause.Expr{SQL: "1 = 0"}
 	}
 	var values []any
 	for _, s := range scopes {
-		// What is no value of the column's type is the scope of no row.
-		if v, err := p.value(ctx, p.scope, s); err == nil {
+		if v, text, ok := p.value(ctx, p.scope, s); ok && text == s {
 			values = append(values, v)
 		}
 	}
 	if len(values) == 0 {
 		return clause.Expr{SQL: "1 = 0"}
 	}
-	return clause.IN{Column: clause.Column{Table: clause.CurrentTable, Name: p.cols[p.scope].name}, Values: values}
+	column := clause.Column{Table: clause.CurrentTable, Name: p.cols[p.scope].name}
+	if p.cols[p.scope].loose {
+		return clause.Expr{SQL: "CAST(? AS text) IN ?", Vars: []any{column, values}}
+	}
+	return clause.IN{Column: column, Values: values}
+}
+
+// inSight reports whether a row's scope is, letter by letter, one of the filter's:
+// collations and padded columns must not show more in a snapshot than in the log.
+func (p *plan) inSight(im *image, f Filter) bool {
+	if f.All {
+		return true
+	}
+	scope := p.scopeOf(im)
+	return scope != nil && slices.Contains(f.Scopes, *scope)
+}
+
+// Canonical spells scopes as the log does: whatever form the application has them
+// in, such as a UUID in capitals. What is no value of the scope column is left out.
+func (l *Log) Canonical(ctx context.Context, entity string, scopes []string) ([]string, error) {
+	t := l.entities[entity]
+	if t == nil || t.Scope == "" || len(scopes) == 0 {
+		return nil, nil
+	}
+	p, err := l.planOf(ctx, l.pool, t)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range scopes {
+		if _, text, ok := p.value(ctx, p.scope, s); ok {
+			out = append(out, text)
+		}
+	}
+	return out, nil
 }
 
 // keyValues turns an entity id into values of the key's own types.
@@ -190,28 +227,42 @@ func (p *plan) keyValues(ctx context.Context, id string) ([]any, error) {
 	}
 	keys := make([]any, len(parts))
 	for i, k := range p.pks {
-		if keys[i], err = p.value(ctx, k, parts[i]); err != nil {
-			return nil, fmt.Errorf("%w: %w", models.ErrBadID, err)
+		v, _, ok := p.value(ctx, k, parts[i])
+		if !ok {
+			return nil, models.ErrBadID
 		}
+		keys[i] = v
 	}
 	return keys, nil
 }
 
-// value turns the text of a key or scope into a value of its column's type.
-func (p *plan) value(ctx context.Context, col int, text string) (any, error) {
+// value turns the text of a key or scope into a value of its column's type, and
+// gives the text that the log has for it. It says false for what is no such value.
+func (p *plan) value(ctx context.Context, col int, text string) (value any, canonical string, ok bool) {
 	f := p.cols[col].field
 	var v any = text
-	if t := f.IndirectFieldType; t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+	switch t := f.IndirectFieldType; {
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, err
+			return nil, "", false
 		}
 		v = raw
+	case t.Kind() == reflect.Bool: // GORM takes what is no truth value for false
+		truth, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, "", false
+		}
+		v = truth
 	}
 	model := reflect.New(p.entity.Schema.ModelType).Elem()
 	if err := setField(ctx, f, model, v); err != nil {
-		return nil, err
+		return nil, "", false
 	}
-	out, _ := f.ValueOf(ctx, model)
-	return out, nil
+	encoded, err := appendGo(nil, f.ReflectValueOf(ctx, model))
+	if err != nil || isNull(encoded) {
+		return nil, "", false
+	}
+	value, _ = f.ValueOf(ctx, model)
+	return value, plain(encoded), true
 }

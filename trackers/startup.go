@@ -61,10 +61,10 @@ func (l *Log) repair(ctx context.Context) (err error) {
 	return nil
 }
 
-// repairRestored: rows whose transaction is still to come are of another cluster,
-// from a dump or by logical replication. Nobody waits for them, so they get
-// number 0, and the cursors that were made of the old numbers end. The sequence
-// must be past the ids that came along.
+// repairRestored: when some rows' transactions are still to come, all rows are of
+// another cluster, from a dump or by logical replication. Nobody waits for them,
+// so they get number 0 and their order from their ids, and the cursors that were
+// made of the old numbers end. The sequence must be past the ids that came along.
 func (l *Log) repairRestored(ctx context.Context, restored bool) (err error) {
 	tx, err := l.pool.BeginTx(ctx, nil)
 	if err != nil {
@@ -76,13 +76,12 @@ func (l *Log) repairRestored(ctx context.Context, restored bool) (err error) {
 		}
 	}()
 	changes, fields := l.quote(l.tables.Changes), l.quote(l.tables.Fields)
-	const toCome = " SET tx = 0 WHERE tx >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 	steps := []string{
 		"LOCK TABLE " + changes + " IN SHARE ROW EXCLUSIVE MODE", // one process repairs, and nobody writes
 		"SELECT setval(" + literal(l.sequence) + ", greatest((SELECT last_value FROM " + l.sequence + "), (SELECT max(id) FROM " + changes + ")))",
 	}
 	if restored {
-		steps = append(steps, "UPDATE "+changes+toCome, "UPDATE "+fields+toCome,
+		steps = append(steps, "UPDATE "+changes+" SET tx = 0 WHERE tx <> 0", "UPDATE "+fields+" SET tx = 0 WHERE tx <> 0",
 			l.setMeta(models.MetaEpoch, rand.Text()), l.setMeta(models.MetaHorizon, "0"))
 	}
 	for _, sql := range steps {
