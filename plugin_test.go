@@ -398,3 +398,48 @@ func firstData(body []byte) string {
 	check(json.Unmarshal(body, &got))
 	return string(got.Changes[0].Data)
 }
+
+func TestAccessIsAskedFirst(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		var refusal error
+		a := start(t, d, func(c *gormsync.Config) {
+			c.Authorize = func(echo.Context, string) (gormsync.Access, error) { return gormsync.Access{}, refusal }
+		})
+		for _, c := range []struct {
+			refusal    error
+			pull, dial int
+		}{
+			{nil, http.StatusNotFound, http.StatusForbidden},
+			{echo.ErrUnauthorized, http.StatusUnauthorized, http.StatusUnauthorized},
+			{echo.ErrForbidden, http.StatusForbidden, http.StatusForbidden},
+			{errors.New("the session store is gone"), http.StatusInternalServerError, http.StatusInternalServerError},
+		} {
+			refusal = c.refusal
+			require.Equal(t, c.pull, a.get(t, "/api/sync/todos").Status, c.refusal)
+			require.Equal(t, c.pull, a.get(t, "/api/sync/secrets").Status, c.refusal)
+			_, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(a.url, "http")+"/api/sync/ws", nil)
+			require.ErrorIs(t, err, websocket.ErrBadHandshake)
+			require.NoError(t, res.Body.Close())
+			require.Equal(t, c.dial, res.StatusCode, c.refusal)
+		}
+	})
+}
+
+func TestScopesAreTakenByTheLetter(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, func(c *gormsync.Config) {
+			c.Entities[0].Scope = "done"
+			c.Authorize = func(c echo.Context, _ string) (gormsync.Access, error) {
+				return gormsync.Access{Read: true, Scopes: c.QueryParams()["done"]}, nil
+			}
+		})
+		require.NoError(t, a.db.Create(&[]Todo{{ID: "1"}, {ID: "2", Done: true}}).Error)
+		require.Empty(t, a.get(t, "/api/sync/todos?done=zzz").Changes, "what is no truth value is not false")
+		for _, yes := range []string{"true", "1", "TRUE"} {
+			got := a.get(t, "/api/sync/todos?done="+yes)
+			require.Equal(t, []string{"create 2"}, got.lines(), yes)
+			require.NoError(t, a.db.Model(&Todo{ID: "2"}).Update("title", yes).Error)
+			require.Equal(t, []string{"update 2"}, a.get(t, "/api/sync/todos?done="+yes+"&since="+got.Cursor).lines(), yes)
+		}
+	})
+}

@@ -65,6 +65,22 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	return f, access, err
 }
 
+// mayConnect refuses those who may read nothing before they hold a connection.
+func (h *Handlers) mayConnect(ctx context.Context, who caller) error {
+	err := error(&apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."})
+	for _, entity := range h.entityNames() {
+		_, _, why := h.filter(ctx, who, entity)
+		if why == nil {
+			return nil
+		}
+		var known *apiError
+		if errors.As(why, &known) && known.Code != "unknown_entity" {
+			err = why
+		}
+	}
+	return err
+}
+
 func (h *Handlers) authError(err error) error {
 	var he *echo.HTTPError
 	if !errors.As(err, &he) || he.Code < 400 || he.Code > 599 {

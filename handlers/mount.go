@@ -44,6 +44,10 @@ func (h *Handlers) bind(fn func(w http.ResponseWriter, r *http.Request, who call
 }
 
 func (h *Handlers) connect(w http.ResponseWriter, r *http.Request, who caller, _ string) {
+	if err := h.mayConnect(r.Context(), who); err != nil {
+		h.fail(w, err)
+		return
+	}
 	if err := h.cfg.Start(r.Context()); err != nil {
 		h.fail(w, err)
 		return

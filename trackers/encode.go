@@ -180,7 +180,11 @@ func appendField(ctx context.Context, b []byte, f *schema.Field, model reflect.V
 	if err := setField(ctx, f, model, v); err != nil {
 		return b, err
 	}
-	return appendGo(b, f.ReflectValueOf(ctx, model))
+	field := f.ReflectValueOf(ctx, model)
+	if t := reflect.PointerTo(f.IndirectFieldType); f.Serializer != nil && t.Implements(valuerType) && !t.Implements(marshalerType) {
+		return appendMarshaled(b, field) // the serializer is how it is stored, not its Value
+	}
+	return appendGo(b, field)
 }
 
 // setField gives a model's field a driver's value, as GORM does when it scans.

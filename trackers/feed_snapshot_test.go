@@ -277,7 +277,7 @@ func TestSnapshotCursor(t *testing.T) {
 		for _, after := range []string{"x", "1,2", "%", "99999999999999999999"} {
 			c.Page = &models.Page{After: after}
 			_, err = f.log.Changes().Snapshot(t.Context(), items, c, 2)
-			require.ErrorIs(t, err, models.ErrBadCursor, "after %q", after)
+			require.ErrorIs(t, err, models.ErrBadID, "after %q", after)
 		}
 		c.Page, c.Epoch = page.Cursor.Page, c.Epoch+1
 		_, err = f.log.Changes().Snapshot(t.Context(), items, c, 2)

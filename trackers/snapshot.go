@@ -30,7 +30,6 @@ func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, 
 	if limit <= 0 {
 		limit = DefaultPage
 	}
-	after := ""
 	if cursor.Page == nil {
 		var err error
 		if cursor, err = l.Position(ctx); err != nil {
@@ -38,16 +37,14 @@ func (c *Changes) Snapshot(ctx context.Context, f Filter, cursor models.Cursor, 
 		}
 	} else if err := l.Accept(ctx, cursor); err != nil {
 		return Page[models.Change]{}, err
-	} else {
-		after = cursor.Page.After
 	}
-	p, images, err := l.tableRows(ctx, t, f, after, limit+1)
+	p, images, err := l.tableRows(ctx, t, f, cursor.Page, limit+1)
 	if err != nil {
 		return Page[models.Change]{}, err
 	}
 	page := Page[models.Change]{Cursor: cursor}
 	page.Cursor.Page = nil
-	if len(images) > limit {
+	if len(images) > limit && !l.unpaged(p) {
 		images, page.More = images[:limit], true
 		page.Cursor.Page = &models.Page{After: images[limit-1].id}
 	}
@@ -110,7 +107,7 @@ func (l *Log) versions(ctx context.Context, entity string, ids []string, set mod
 
 // tableRows reads a page of a tracked table in the order of its primary key,
 // without the rows that are marked as deleted.
-func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string, limit int) (*plan, []*image, error) {
+func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after *models.Page, limit int) (*plan, []*image, error) {
 	p, err := l.planOf(ctx, l.pool, t)
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +134,13 @@ func (l *Log) tableRows(ctx context.Context, t *Tracked, f Filter, after string,
 	return p, images, nil
 }
 
-func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string, limit int) (*gorm.Statement, error) {
+// unpaged: SQLite keeps times as text in whatever zone the application had, so a
+// key that is a time has no order to go on by. Such a table comes in one page.
+func (l *Log) unpaged(p *plan) bool {
+	return l.dialect == sqlite && slices.ContainsFunc(p.pks, func(k int) bool { return p.cols[k].field.IndirectFieldType == timeType })
+}
+
+func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after *models.Page, limit int) (*gorm.Statement, error) {
 	t := p.entity
 	s := &gorm.Statement{DB: l.db, Table: t.Schema.Table, Schema: t.Schema, Clauses: map[string]clause.Clause{}, Context: ctx}
 	for _, c := range t.Schema.QueryClauses { // soft delete
@@ -147,8 +150,8 @@ func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string
 	if !f.All {
 		where = append(where, p.inScopes(ctx, f.Scopes))
 	}
-	if after != "" {
-		keys, err := p.keyValues(ctx, after)
+	if after != nil {
+		keys, err := p.keyValues(ctx, after.After)
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +166,10 @@ func (l *Log) rowsStatement(ctx context.Context, p *plan, f Filter, after string
 		s.WriteByte(' ')
 		s.Build("WHERE")
 	}
-	s.WriteString(fmt.Sprintf(" ORDER BY %s LIMIT %d", p.keys(""), limit))
+	s.WriteString(" ORDER BY " + p.keys(""))
+	if !l.unpaged(p) {
+		s.WriteString(fmt.Sprintf(" LIMIT %d", limit))
+	}
 	return s, s.Error
 }
 
