@@ -29,18 +29,28 @@ func (h *Handlers) Mount(g *echo.Group) error {
 func (h *Handlers) bind(fn func(w http.ResponseWriter, r *http.Request, who caller, entity string)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who := caller{authorize: func(entity string) (Access, error) { return h.cfg.Authorize(c, entity) }}
-		entity := c.Param("entity")
-		if c.Request().URL.RawPath != "" { // then Echo has not decoded what it matched
-			decoded, err := url.PathUnescape(entity)
-			if err != nil {
-				h.fail(c.Response(), unknownEntity(entity))
-				return nil
-			}
-			entity = decoded
+		entity, ok := decoded(c)
+		if !ok {
+			h.fail(c.Response(), unknownEntity(entity))
+			return nil
 		}
 		fn(c.Response(), c.Request(), who, entity)
 		return nil
 	}
+}
+
+// decoded gives the path's entity. Echo decodes the path before it matches, unless
+// the path has a form of its own.
+func decoded(c echo.Context) (entity string, ok bool) {
+	entity = c.Param("entity")
+	if c.Request().URL.RawPath == "" {
+		return entity, true
+	}
+	plain, err := url.PathUnescape(entity)
+	if err != nil {
+		return entity, false
+	}
+	return plain, true
 }
 
 func (h *Handlers) connect(w http.ResponseWriter, r *http.Request, who caller, _ string) {

@@ -94,7 +94,7 @@ func (s *sweep) step(ctx context.Context) (removed int64, done bool, err error) 
 		return 0, false, err
 	}
 	if len(found.ids) > 0 {
-		if err = s.remove(ctx, tx, found.ids, found.horizon); err != nil {
+		if err := s.remove(ctx, tx, found.ids, found.horizon); err != nil {
 			return 0, false, err
 		}
 	}
@@ -137,7 +137,7 @@ func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, er
 		var id, number int64
 		var created time.Time
 		var goes bool
-		if err = rows.Scan(&id, &number, moment{&created}, &goes); err != nil {
+		if err := rows.Scan(&id, &number, moment{&created}, &goes); err != nil {
 			return found, err
 		}
 		if created.After(s.before.Add(sweepSlack)) {
