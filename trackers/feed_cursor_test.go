@@ -73,7 +73,7 @@ func TestFeedFromNothing(t *testing.T) {
 		feedFill(t, f.db, feedRandom(t)(1), 15)
 		for name, filters := range feedSets() {
 			want, _ := feedVersions(t, f.log, filters, models.Cursor{}, 100000)
-			require.Equal(t, feedOf(t, f, want, filters), want)
+			require.Equal(t, want, feedOf(t, f, want, filters))
 			for _, limit := range feedLimits {
 				got, end := feedVersions(t, f.log, filters, models.Cursor{}, limit)
 				require.Equal(t, want, got, "%s, pages of %d", name, limit)

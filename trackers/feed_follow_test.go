@@ -42,7 +42,7 @@ func newFeedEvents(t *testing.T, log *trackers.Log, c models.Cursor, entities ..
 	}()
 	t.Cleanup(func() {
 		cancel()
-		for range e.ended { //nolint:revive // until it is closed
+		for range e.ended {
 		}
 	})
 	return e

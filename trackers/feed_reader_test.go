@@ -93,7 +93,7 @@ func (r *feedReader) read(ctx context.Context) (more bool, err error) {
 	}
 	for i := range page.Entries {
 		e := &page.Entries[i]
-		if i > 0 && !(page.Entries[i-1].Last < e.Last || (page.Entries[i-1].Last == e.Last && page.Entries[i-1].Version < e.Version)) {
+		if i > 0 && (page.Entries[i-1].Last > e.Last || (page.Entries[i-1].Last == e.Last && page.Entries[i-1].Version >= e.Version)) {
 			r.fault("page %d is not in order at %d", r.pages, e.Version)
 		}
 		r.take(&e.Row)
@@ -149,7 +149,7 @@ func (r *feedReader) fold(key string, c *models.Change) {
 		return
 	}
 	r.rows[key] = n
-	fits := false
+	var fits bool
 	switch {
 	case !chained:
 		fits = true

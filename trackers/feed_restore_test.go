@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -114,7 +115,7 @@ func (s *restored) pgDump(t *testing.T) (file string) {
 
 func (s *restored) pgRestore(t *testing.T, file, into string, options ...string) {
 	t.Helper()
-	args := append(options, "--exit-on-error", "-d", into, file)
+	args := append(slices.Clone(options), "--exit-on-error", "-d", into, file)
 	out, err := exec.CommandContext(t.Context(), filepath.Join(s.bin, "pg_restore"), args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
@@ -216,6 +217,7 @@ func restoreRefuses(t *testing.T, log *trackers.Log, name string, c models.Curso
 // interleaved: a row was changed by the later of two transactions first, and the
 // cluster that it is restored into has just handed out the number of the earlier.
 func (s *restored) interleaved(t *testing.T, fresh *dbtest.Cluster) {
+	t.Helper()
 	early, late := s.db.Begin(), s.db.Begin()
 	var low, high int64
 	require.NoError(t, early.Raw("SELECT pg_current_xact_id()::text::bigint").Scan(&low).Error)

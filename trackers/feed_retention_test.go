@@ -58,6 +58,7 @@ func retention(t *testing.T, d *dbtest.DB, writers int) {
 	}
 	var truth []models.Change
 	require.NoError(t, f.plain.Table("feed_truth").Order("id").Find(&truth).Error)
+	t.Logf("%v; %d changes, %d and %d of them removed", load, len(truth), removed[0], removed[1])
 	for _, k := range keepers {
 		require.NoError(t, k.drain(t.Context()), k.name)
 		k.finish()
@@ -70,7 +71,6 @@ func retention(t *testing.T, d *dbtest.DB, writers int) {
 	require.Positive(t, slow.expired)
 	require.Positive(t, removed[0]+removed[1])
 	retentionRest(t, f)
-	t.Logf("%v; %d changes, %d and %d of them removed", load, len(truth), removed[0], removed[1])
 }
 
 // retentionTruth has the database itself keep book of the log.
@@ -276,6 +276,7 @@ func retentionTimes(t *testing.T, f fixture, during time.Duration, done <-chan s
 		begun := time.Now()
 		require.NoError(t, f.db.Transaction(func(tx *gorm.DB) error { return feedUpsertTask(tx, "x", "red") }))
 		took := time.Since(begun)
+		feedPause(time.Millisecond)
 		r.writes, r.most = r.writes+1, max(r.most, took)
 		if took > 50*time.Millisecond {
 			r.slow++

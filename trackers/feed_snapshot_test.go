@@ -165,6 +165,7 @@ func snapCollate(t *testing.T, db *gorm.DB) {
 }
 
 func snapPaged(t *testing.T, f fixture, k snapKind, rnd *rand.Rand) {
+	t.Helper()
 	stmt := &gorm.Statement{DB: f.db}
 	require.NoError(t, stmt.Parse(k.model))
 	entity := stmt.Schema.Table

@@ -97,6 +97,7 @@ func standbyReader(name string, log *trackers.Log, limit int) *feedReader {
 }
 
 func standbyReads(t *testing.T, f fixture, there *gorm.DB, log *trackers.Log) {
+	t.Helper()
 	load := newFeedLoad(t, f, feedRandom(t))
 	readers := []*feedReader{standbyReader("standby, 7", log, 7), standbyReader("standby, 50", log, 50), standbyReader("standby, 5000", log, 5000)}
 	stop, failed := make(chan struct{}), make(chan error, len(readers))
@@ -129,6 +130,7 @@ func standbyReads(t *testing.T, f fixture, there *gorm.DB, log *trackers.Log) {
 // standbyPages: an open transaction of the primary does not hold up a reader with
 // small pages.
 func standbyPages(t *testing.T, f fixture, there *gorm.DB, log *trackers.Log) {
+	t.Helper()
 	reader := standbyReader("behind an open transaction", log, 7)
 	require.NoError(t, reader.drain(t.Context()))
 	open := f.db.Begin()
@@ -154,6 +156,7 @@ func standbyPages(t *testing.T, f fixture, there *gorm.DB, log *trackers.Log) {
 // standbyPromotion: the primary commits what the standby never gets, and dies.
 // The numbers of those transactions are handed out again by the new primary.
 func standbyPromotion(t *testing.T, f fixture, primary, replica *dbtest.Cluster, there *gorm.DB, log *trackers.Log) {
+	t.Helper()
 	app := feedOpen(t, standbyBoth(primary, replica)) // an application that goes where it can write
 	appLog := feedLog(t, app, false)
 	require.NoError(t, feedUpsertItem(f.db, 1))
