@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func retention(t *testing.T, d *dbtest.DB, writers int) {
 	fast := []*feedKeeper{{feedReader: newFeedReader("fast", f.log, nil, 50)}, {feedReader: newFeedReader("fast, 5000", f.log, nil, 5000)}}
 	slow := &feedKeeper{feedReader: newFeedReader("slow", f.log, nil, 20), poll: 2 * retentionKept}
 	paging := &feedKeeper{feedReader: newFeedReader("paging", f.log, nil, 1), pause: 50 * time.Millisecond}
-	keepers := append(fast, slow, paging)
+	keepers := append(slices.Clone(fast), slow, paging)
 
 	stop := make(chan struct{})
 	failed := make(chan error, len(keepers)+2)
