@@ -52,7 +52,7 @@ func start(t *testing.T, d *dbtest.DB, change func(*gormsync.Config)) app {
 		change(&cfg)
 	}
 	db := d.Open(t)
-	require.NoError(t, db.AutoMigrate(&Todo{}))
+	require.NoError(t, db.AutoMigrate(&Todo{}, &Note{}))
 	return serve(t, db, cfg)
 }
 
@@ -441,5 +441,24 @@ func TestScopesAreTakenByTheLetter(t *testing.T) {
 			require.NoError(t, a.db.Model(&Todo{ID: "2"}).Update("title", yes).Error)
 			require.Equal(t, []string{"update 2"}, a.get(t, "/api/sync/todos?done="+yes+"&since="+got.Cursor).lines(), yes)
 		}
+	})
+}
+
+// A client that asks for two entities with a cursor that covers one of them, and
+// breaks off at once, must be able to go on from the first cursor that it got.
+func TestSubscribedCursorSkipsNothing(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, func(c *gormsync.Config) {
+			c.Entities = append(c.Entities, gormsync.Entity{Model: &Note{}})
+		})
+		cursor := a.get(t, "/api/sync/todos").Cursor
+		require.NoError(t, a.db.Create(&Todo{ID: "missed"}).Error)
+		s := a.dial(t)
+		s.send(fmt.Sprintf(`{"type":"subscribe","entities":["todos","notes"],"since":%q}`, cursor))
+		first := s.next()
+		require.Equal(t, "subscribed", first.Type)
+		require.Equal(t, []string{"notes"}, s.next().Entities, "a reset")
+		require.Equal(t, []string{"create missed"}, a.get(t, "/api/sync/todos?since="+first.Cursor).lines())
+		require.Equal(t, http.StatusGone, a.get(t, "/api/sync/notes?since="+first.Cursor).Status)
 	})
 }

@@ -59,8 +59,9 @@ func (s *session) subscribe(r request) {
 	}
 	begin := sub.cursor(at)
 	s.mu.Unlock()
-	if len(r.spans) == 1 && len(r.reset) == 0 {
+	if len(r.spans) > 0 { // whoever breaks off now must not resume behind what it missed
 		begin = r.spans[0].from
+		begin.Covers = coversOf(r.spans[0].filters)
 	}
 	s.reply(subscribedFrame(namesOf(r.filters), begin))
 	if len(r.reset) > 0 {

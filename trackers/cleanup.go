@@ -14,9 +14,10 @@ import (
 const (
 	// sweepTarget is how long one step of a clean-up should take: on SQLite nobody
 	// writes meanwhile.
-	sweepTarget = 10 * time.Millisecond
-	// sweepPause lets writers in between two steps.
-	sweepPause = 5 * time.Millisecond
+	sweepTarget = 4 * time.Millisecond
+	// sweepPause lets writers in between two steps. SQLite's own waiting looks every
+	// 10 to 25 ms after a while, and should find the door open.
+	sweepPause = 30 * time.Millisecond
 	// sweepSlack is how far the log's times may be out of the order of its ids: a
 	// change in a longer transaction waits for the next clean-up.
 	sweepSlack = time.Minute
@@ -30,7 +31,7 @@ const (
 // its next edit), what an open transaction may still precede, and the newest
 // transaction.
 //
-// It works in steps of some 10 ms. Where several processes clean up at once, one
+// It works in steps of some milliseconds, with pauses. Where several processes clean up at once, one
 // does and the others return.
 func (l *Log) Cleanup(ctx context.Context, olderThan time.Duration) (removed int64, err error) {
 	s := &sweep{log: l, before: time.Now().Add(-olderThan), rows: 200}

@@ -66,6 +66,15 @@ func feedSetup(t *testing.T, d *dbtest.DB, connections int) fixture {
 	return f
 }
 
+// feedPruned is the same without the checks: they need the whole log.
+func feedPruned(t *testing.T, d *dbtest.DB, connections int) fixture {
+	t.Helper()
+	f := fixture{db: d.Open(t), plain: d.Open(t)}
+	feedConnections(t, f.db, connections)
+	f.log = feedLog(t, f.db, true)
+	return f
+}
+
 func feedConnections(t *testing.T, db *gorm.DB, n int) {
 	t.Helper()
 	pool, err := db.DB()

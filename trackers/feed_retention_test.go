@@ -28,14 +28,13 @@ func TestRetention(t *testing.T) {
 
 func retention(t *testing.T, d *dbtest.DB, writers int) {
 	t.Helper()
-	f := feedSetup(t, d, writers+20)
-	f.unchecked() // the log is no longer whole
+	f := feedPruned(t, d, writers+20)
 	retentionTruth(t, f)
 	load := newFeedLoad(t, f, feedRandom(t))
 	load.prepared = nil // a prepared transaction may be older than what is kept
 	fast := []*feedKeeper{{feedReader: newFeedReader("fast", f.log, nil, 50)}, {feedReader: newFeedReader("fast, 5000", f.log, nil, 5000)}}
 	slow := &feedKeeper{feedReader: newFeedReader("slow", f.log, nil, 20), poll: 2 * retentionKept}
-	paging := &feedKeeper{feedReader: newFeedReader("paging", f.log, nil, 1), pause: 50 * time.Millisecond}
+	paging := &feedKeeper{feedReader: newFeedReader("paging", f.log, nil, 3), pause: 50 * time.Millisecond}
 	keepers := append(slices.Clone(fast), slow, paging)
 
 	stop := make(chan struct{})
@@ -49,7 +48,7 @@ func retention(t *testing.T, d *dbtest.DB, writers int) {
 	for i := range removed { // two processes
 		running.Go(func() { failed <- retentionSweep(t.Context(), f, stop, &removed[i]) })
 	}
-	feedPause(*tortureFor)
+	feedPause(*tortureFor * 3 / 4)
 	load.end(t)
 	close(stop)
 	running.Wait()
@@ -234,14 +233,13 @@ func (k *feedKeeper) check(t *testing.T, truth []models.Change, table map[string
 // prune, and one writer, so that nothing else can.
 func TestRetentionSlowWriters(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
-		f := feedSetup(t, d, 10)
-		f.unchecked()
-		series := "SELECT g AS i FROM generate_series(1, 40000) g"
+		f := feedPruned(t, d, 10)
+		series, tx := "SELECT g AS i FROM generate_series(1, 40000) g", "1"
 		if d.Dialect == "sqlite" {
-			series = "WITH RECURSIVE g (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 40000) SELECT i FROM g"
+			series, tx = "WITH RECURSIVE g (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 40000) SELECT i FROM g", "i"
 		}
 		require.NoError(t, f.plain.Exec(`INSERT INTO "_rhtmx_sync_log" (version, entity, entity_id, action, data, created_at, edited_at, tx)
-SELECT i, 'feed_items', CAST(i % 1000 AS text), 'update', '{"n":1}', '2020-01-01 00:00:00+00:00', '2020-01-01 00:00:00+00:00', 1 FROM (`+series+`) s`).Error)
+SELECT i, 'feed_items', CAST(i % 1000 AS text), 'update', '{"n":1}', '2020-01-01 00:00:00+00:00', '2020-01-01 00:00:00+00:00', `+tx+` FROM (`+series+`) s`).Error)
 		quiet := retentionTimes(t, f, 300*time.Millisecond, nil)
 		done := make(chan struct{})
 		var removed int64

@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -246,6 +248,9 @@ func (p *plan) keyValues(ctx context.Context, id string) ([]any, error) {
 // gives the text that the log has for it. It says false for what is no such value.
 func (p *plan) value(ctx context.Context, col int, text string) (value any, canonical string, ok bool) {
 	f := p.cols[col].field
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return nil, "", false // PostgreSQL has no such text
+	}
 	var v any = text
 	switch t := f.IndirectFieldType; {
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
