@@ -14,10 +14,10 @@ import (
 const (
 	// sweepTarget is how long one step of a clean-up should take: on SQLite nobody
 	// writes meanwhile.
-	sweepTarget = 4 * time.Millisecond
-	// sweepPause lets writers in between two steps. SQLite's own waiting looks every
-	// 10 to 25 ms after a while, and should find the door open.
-	sweepPause = 30 * time.Millisecond
+	sweepTarget = 8 * time.Millisecond
+	// sweepPause lets writers in between two steps, also those that wait as SQLite
+	// does, looking ever more rarely.
+	sweepPause = 15 * time.Millisecond
 	// sweepSlack is how far the log's times may be out of the order of its ids: a
 	// change in a longer transaction waits for the next clean-up.
 	sweepSlack = time.Minute
@@ -36,7 +36,6 @@ const (
 func (l *Log) Cleanup(ctx context.Context, olderThan time.Duration) (removed int64, err error) {
 	s := &sweep{log: l, before: time.Now().Add(-olderThan), rows: 200}
 	for {
-		begun := time.Now()
 		n, done, err := s.step(ctx)
 		removed += n
 		if err != nil {
@@ -45,7 +44,7 @@ func (l *Log) Cleanup(ctx context.Context, olderThan time.Duration) (removed int
 		if done {
 			return removed, nil
 		}
-		s.adapt(time.Since(begun))
+		s.adapt()
 		select {
 		case <-ctx.Done():
 			return removed, ctx.Err()
@@ -60,13 +59,16 @@ type sweep struct {
 	before time.Time
 	after  int64 // the last id that was looked at
 	rows   int   // how many rows a step looks at
+	took   time.Duration
 }
 
-func (s *sweep) adapt(took time.Duration) {
+// adapt makes the next step larger or smaller by the time that the last one held
+// the lock, not by the time that it waited for it.
+func (s *sweep) adapt() {
 	switch {
-	case took > sweepTarget:
-		s.rows = max(s.rows/2, 10)
-	case took < sweepTarget/2:
+	case s.took > sweepTarget:
+		s.rows = max(s.rows/2, 50)
+	case s.took < sweepTarget/2:
 		s.rows = min(s.rows*2, maxSweep)
 	}
 }
@@ -74,22 +76,15 @@ func (s *sweep) adapt(took time.Duration) {
 // step looks at the next rows and removes those that may go, in one transaction
 // that also moves the horizon: no reader sees the one without the other.
 func (s *sweep) step(ctx context.Context) (removed int64, done bool, err error) {
-	l := s.log
-	tx, err := l.pool.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, false, err
+	tx, mine, err := s.log.beginSweep(ctx)
+	if err != nil || !mine {
+		return 0, true, err
 	}
-	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
-	if l.dialect == sqlite {
-		if _, err = tx.ExecContext(ctx, "DELETE FROM "+l.quote(l.tables.Changes)+" WHERE 0"); err != nil { // the write lock, before the first read
-			return 0, false, err
-		}
-	} else {
-		var mine bool
-		if err = tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", l.sweepKey()).Scan(&mine); err != nil || !mine {
-			return 0, true, err
-		}
-	}
+	begun := time.Now()
+	defer func() {
+		err = errors.Join(err, ignoreDone(tx.Rollback()))
+		s.took = time.Since(begun)
+	}()
 	found, err := s.candidates(ctx, tx)
 	if err != nil {
 		return 0, false, err

@@ -16,6 +16,7 @@ import (
 // cursors from before may know as decided. The first change that gets such a
 // number reaches every cursor all the same, once.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	const crashes = 10
 	// Nobody writes the log of the numbers to disk before the crash.
 	cluster := feedCluster(t, dbtest.ClusterOptions{Durable: true, Settings: map[string]string{"wal_writer_delay": "10s", "autovacuum": "off"}})
@@ -125,6 +126,7 @@ func feedNewest(t *testing.T, db *gorm.DB) models.Change {
 // TestCrashPrepared: a prepared transaction outlives a crash. It is delivered
 // when it is committed, to a cursor from before the crash too, and once.
 func TestCrashPrepared(t *testing.T) {
+	t.Parallel()
 	cluster := feedCluster(t, dbtest.ClusterOptions{Durable: true})
 	db := feedOpen(t, cluster.URL())
 	log := feedLog(t, db, true)

@@ -22,6 +22,7 @@ import (
 // TestRestore: a log that was restored from a dump, into another cluster, another
 // database or its own, refuses the cursors from before, and serves new ones.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	s := restoreSource(t)
 	fresh := feedCluster(t, dbtest.ClusterOptions{Settings: map[string]string{"autovacuum": "off"}})
 	t.Run("fresh cluster", func(t *testing.T) {
@@ -293,4 +294,32 @@ func TestRestoreFile(t *testing.T) {
 	for _, c := range []models.Cursor{beyond, common} {
 		restoreRefuses(t, log, "after the log has grown", c)
 	}
+}
+
+// TestStartChecks: what would break the order of versions is refused or mended
+// before the log is used.
+func TestStartChecks(t *testing.T) {
+	f := feedPruned(t, dbtest.Postgres(t), 5)
+	start := func() error {
+		_, err := trackers.NewLog(t.Context(), f.plain, trackers.Config{Entities: feedEntities()})
+		return err
+	}
+	const sequence = `ALTER SEQUENCE "_rhtmx_sync_log_id_seq" `
+	require.NoError(t, f.plain.Exec(sequence+"CACHE 10").Error)
+	require.ErrorContains(t, start(), "CACHE 1")
+	require.NoError(t, f.plain.Exec(sequence+"CACHE 1").Error)
+	require.NoError(t, start())
+
+	for range 3 {
+		require.NoError(t, feedUpsertItem(f.db, 1))
+	}
+	_, c := feedVersions(t, f.log, nil, models.Cursor{}, 10)
+	require.NoError(t, f.plain.Exec(sequence+"RESTART").Error)
+	require.NoError(t, start())
+	require.NoError(t, feedUpsertItem(f.db, 1))
+	got, _ := feedVersions(t, f.log, nil, c, 10)
+	require.Equal(t, []int64{feedNewest(t, f.plain).Version}, got, "the cursor is as good as before: only the sequence was behind")
+
+	require.NoError(t, migrate.Down(t.Context(), f.plain, ""))
+	require.ErrorContains(t, start(), "migrate.Up")
 }

@@ -24,6 +24,7 @@ import (
 // A reader there may get changes twice, but loses none; and when the standby
 // becomes the primary no cursor from before loses one in silence.
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	primary := feedCluster(t, dbtest.ClusterOptions{})
 	db := feedOpen(t, primary.URL())
 	feedConnections(t, db, 40)

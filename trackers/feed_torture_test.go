@@ -21,8 +21,17 @@ import (
 // once, in an order that is right for each row, whole transactions together. For
 // longer runs: go test -run TestTorture ./trackers -torture.for=60s
 func TestTorture(t *testing.T) {
-	t.Run("postgres", func(t *testing.T) { torture(t, dbtest.Postgres(t), 24, 3) })
-	t.Run("sqlite", func(t *testing.T) { torture(t, dbtest.SQLite(t), 8, 1) })
+	t.Parallel()
+	for _, database := range []struct {
+		dialect     string
+		open        func(testing.TB) *dbtest.DB
+		short, long int // writers
+	}{{"postgres", dbtest.Postgres, 24, 3}, {"sqlite", dbtest.SQLite, 8, 1}} {
+		t.Run(database.dialect, func(t *testing.T) {
+			t.Parallel()
+			torture(t, database.open(t), database.short, database.long)
+		})
+	}
 }
 
 func torture(t *testing.T, d *dbtest.DB, short, long int) {
