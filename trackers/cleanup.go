@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// sweepTarget is how long one step of a clean-up should take: on SQLite nobody
-	// writes meanwhile.
-	sweepTarget = 8 * time.Millisecond
+	// sweepTarget is how long one step of a clean-up should take on SQLite, where
+	// nobody writes meanwhile, and sweepTargetPostgres where everybody does.
+	sweepTarget         = 8 * time.Millisecond
+	sweepTargetPostgres = 50 * time.Millisecond
 	// sweepPause lets writers in between two steps, also those that wait as SQLite
 	// does, looking ever more rarely.
 	sweepPause = 15 * time.Millisecond
@@ -65,10 +66,14 @@ type sweep struct {
 // adapt makes the next step larger or smaller by the time that the last one held
 // the lock, not by the time that it waited for it.
 func (s *sweep) adapt() {
+	target := sweepTarget
+	if s.log.dialect == postgres {
+		target = sweepTargetPostgres
+	}
 	switch {
-	case s.took > sweepTarget:
-		s.rows = max(s.rows/2, 50)
-	case s.took < sweepTarget/2:
+	case s.took > target:
+		s.rows = max(s.rows/2, 100)
+	case s.took < target/2:
 		s.rows = min(s.rows*2, maxSweep)
 	}
 }

@@ -48,10 +48,10 @@ func (l *Log) beginBetweenWriters(ctx context.Context) (_ sweepTx, err error) {
 			err = errors.Join(err, tx.end())
 		}
 	}()
-	if err = conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&tx.timeout); err != nil {
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&tx.timeout); err != nil {
 		return nil, err
 	}
-	if _, err = conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return nil, err
 	}
 	for {
