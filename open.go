@@ -26,7 +26,9 @@ func Open(url string, opts ...gorm.Option) (*gorm.DB, error) {
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		return open(postgres.Open(url), opts)
 	case url == "sqlite::memory:", url == "sqlite://:memory:":
-		return openMemory(opts)
+		return openMemory(":memory:", opts)
+	case strings.HasPrefix(url, "file:") && (strings.Contains(url, ":memory:") || strings.Contains(url, "mode=memory")):
+		return openMemory(url, opts)
 	case strings.HasPrefix(url, "sqlite://"):
 		path := strings.TrimPrefix(url, "sqlite://")
 		if path == "" || path[0] == '?' {
@@ -51,8 +53,8 @@ func open(dialector gorm.Dialector, opts []gorm.Option) (*gorm.DB, error) {
 	return db, nil
 }
 
-func openMemory(opts []gorm.Option) (*gorm.DB, error) {
-	db, err := open(sqlite.Open(":memory:"), opts)
+func openMemory(dsn string, opts []gorm.Option) (*gorm.DB, error) {
+	db, err := open(sqlite.Open(dsn), opts)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,17 @@ func TestOpen(t *testing.T) {
 	require.FileExists(t, file)
 }
 
+func TestOpenMemoryHasOneConnection(t *testing.T) {
+	for _, url := range []string{"sqlite::memory:", "file::memory:?cache=shared", "file:x?mode=memory&cache=shared"} {
+		db, err := gormsync.Open(url)
+		require.NoError(t, err)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		require.Equal(t, 1, pool.Stats().MaxOpenConnections, url)
+		require.NoError(t, pool.Close())
+	}
+}
+
 func TestOpenSuitsSQLite(t *testing.T) {
 	for dsn, want := range map[string][2]string{
 		"":                      {"wal", "5000"},

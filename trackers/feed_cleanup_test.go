@@ -176,6 +176,7 @@ func cleanupOf(t *testing.T, f fixture, id string) []models.Change {
 func TestCleanupOpenTransactions(t *testing.T) {
 	f := feedPruned(t, dbtest.Postgres(t), 10)
 	number := func(tx *gorm.DB) *gorm.DB {
+		t.Cleanup(func() { tx.Rollback() }) // if the test fails
 		require.NoError(t, tx.Exec("SELECT pg_current_xact_id()").Error)
 		return tx
 	}
@@ -203,4 +204,24 @@ func TestCleanupOpenTransactions(t *testing.T) {
 	cleanupAll(t, f, cleanupKept(t, f))
 	require.Empty(t, cleanupOf(t, f, "1"))
 	require.NoError(t, reader.drain(t.Context()), "whoever is at the end is never expired")
+}
+
+// TestCleanupOfWhatWasOpen: a cursor that waits for an open transaction is refused
+// when changes of that transaction are gone, though it is younger than they are.
+func TestCleanupOfWhatWasOpen(t *testing.T) {
+	f := feedPruned(t, dbtest.Postgres(t), 10)
+	open := f.db.Begin()
+	t.Cleanup(func() { open.Rollback() }) // if the test fails
+	require.NoError(t, feedUpsertItem(open, 1))
+	require.NoError(t, feedUpsertItem(f.db, 2))
+	_, waits := feedVersions(t, f.log, nil, models.Cursor{}, 100)
+	require.Len(t, waits.From.Xip, 1)
+	require.NoError(t, feedUpsertItem(open, 1))
+	require.NoError(t, open.Commit().Error)
+	_, knows := feedVersions(t, f.log, nil, waits, 100)
+	cleanupAll(t, f, cleanupKept(t, f))
+	require.Len(t, cleanupOf(t, f, "1"), 1)
+	restoreRefuses(t, f.log, "that waits for a transaction whose first change is gone", waits)
+	got, _ := feedVersions(t, f.log, nil, knows, 100)
+	require.Empty(t, got)
 }

@@ -172,6 +172,10 @@ func (k *feedKeeper) step(ctx context.Context) (more bool, err error) {
 	k.last = time.Now()
 	more, err = k.read(ctx)
 	if errors.Is(err, models.ErrCursorExpired) {
+		if k.cursor.String() == k.start.String() && k.expired > 0 {
+			k.fault("the cursor of a snapshot has expired at once")
+			return false, err
+		}
 		k.expired++
 		k.finish()
 		return true, k.restart(ctx)

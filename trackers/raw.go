@@ -39,6 +39,9 @@ func (l *Log) checkRaw(db *gorm.DB) {
 	}
 	for _, table := range writtenTables(stmt.SQL.String()) {
 		if l.entities[table] == nil {
+			table = strings.ToLower(table) // names without quotes have no case
+		}
+		if l.entities[table] == nil {
 			continue
 		}
 		const remedy = "write through GORM's models, or record the rows with sync.Changes().Record in the same transaction and run the SQL with gormsync.Untracked(ctx)"

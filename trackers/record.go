@@ -39,6 +39,9 @@ func (c *Changes) Record(ctx context.Context, tx *gorm.DB, action models.Action,
 	if !action.Valid() {
 		return fmt.Errorf("gormsync: Record: there is no action %q; use models.Create, models.Update or models.Delete", action)
 	}
+	if v := reflect.ValueOf(rows); !v.IsValid() || (v.Kind() == reflect.Pointer && v.IsNil()) {
+		return fmt.Errorf("gormsync: Record: the rows are a nil %T; give a model or a slice of them", rows)
+	}
 	db := tx.Session(&gorm.Session{NewDB: true, Context: ctx})
 	stmt := &gorm.Statement{DB: db}
 	if err := stmt.Parse(rows); err != nil {

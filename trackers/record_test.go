@@ -61,6 +61,8 @@ func TestRecordRefuses(t *testing.T) {
 		require.ErrorContains(t, record(t.Context(), f.db, models.Update, &models.Meta{}), "is not tracked")
 		require.ErrorContains(t, record(t.Context(), f.db, models.Update, "todos"), "GORM cannot use string")
 		require.ErrorContains(t, record(t.Context(), f.db, models.Update, &todo{ID: 9}), `no row "9"`)
+		require.ErrorContains(t, record(t.Context(), f.db, models.Update, (*todo)(nil)), "a nil *trackers_test.todo")
+		require.ErrorContains(t, record(t.Context(), f.db, models.Update, nil), "a nil <nil>")
 		require.Empty(t, f.changes(t))
 	})
 }
@@ -88,7 +90,7 @@ func TestRawSQLIsNoticed(t *testing.T) {
 			}
 			var ids []int64
 			for range 3 {
-				check(db.Exec("UPDATE todos SET done = true").Error)
+				check(db.Exec("UPDATE Todos SET done = true").Error)
 			}
 			check(db.Raw("UPDATE todos SET done = true RETURNING id").Scan(&ids).Error)
 			rows, err := db.Raw("UPDATE todos SET done = true RETURNING id").Rows()
