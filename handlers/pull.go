@@ -83,7 +83,8 @@ func isDecimal(s string) bool {
 }
 
 // pullChanges answers GET /sync/:entity.
-func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who caller, entity string) {
+func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who caller) {
+	entity := r.PathValue("entity")
 	filter, _, err := h.filter(r.Context(), who, entity)
 	if err != nil {
 		h.fail(w, err)
@@ -105,7 +106,8 @@ func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who calle
 
 // pullFields answers GET /field-sync/:entity. From nothing it tells the field
 // log from its beginning.
-func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller, entity string) {
+func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller) {
+	entity := r.PathValue("entity")
 	filter, _, err := h.filter(r.Context(), who, entity)
 	if err == nil && !h.log.Entity(entity).FieldLog {
 		err = unknownEntity(entity)
