@@ -1,6 +1,7 @@
 // The whole client for `<script src="/api/sync/client.js" data-entities="todos"></script>`.
 import { createClient, type Client } from './client';
 import { domEvents } from './dom';
+import { forms } from './form';
 
 declare global {
   interface Window {
@@ -14,8 +15,10 @@ const script = document.currentScript as HTMLScriptElement | null;
 /** Reads the script's own tag: it was loaded from `<base>/sync/client.js`. */
 function fromTag(tag: HTMLScriptElement): Client {
   const names = (tag.dataset['entities'] ?? '').split(',').map((name) => name.trim());
-  const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean) });
-  domEvents(client, tag.dataset['eventPrefix']);
+  const { user = '', eventPrefix } = tag.dataset;
+  const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean), user });
+  domEvents(client, eventPrefix);
+  forms(client);
   return client;
 }
 

@@ -10,8 +10,7 @@ const lastCeiling = 30 * second;
  * do not all arrive in the same moment.
  */
 export function backoff(failures: number, random: number): number {
-  if (failures === 0) return 0;
-  return random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
+  return failures && random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
 }
 
 /** timeout is how long a machine may stay in its state before the event 'timer'; null is for ever. */
@@ -20,11 +19,11 @@ export function timeout({ state, failures }: Machine, random: number): number | 
     case 'waiting':
       return backoff(failures, random);
     case 'loading': // without a byte arriving
+    case 'live': // the server's heartbeat comes every 25 s; then we ask
       return 30 * second;
+    case 'connecting':
     case 'subscribing':
       return 10 * second;
-    case 'live': // the server's heartbeat comes every 25 s; then we ask
-      return 25 * second;
     case 'probing':
       return 5 * second;
     default:
