@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/rhtmx/gormsync/models"
@@ -12,7 +13,7 @@ import (
 )
 
 // streamPage is how many changes of a complete answer are read at once.
-const streamPage = 5000
+const streamPage = 10000
 
 // maxLimit is the most changes of one answer with a limit; without one the
 // answer is complete and streamed.
@@ -209,6 +210,9 @@ func appendRows[T any, P appender[T]](b []byte, entries []trackers.Entry[T], fol
 			b = append(b, ',')
 		}
 		b = P(&entries[i].Row).AppendJSON(b)
+		if i == 0 { // the others are about as long
+			b = slices.Grow(b, len(entries)*(len(b)+len(b)/4))
+		}
 	}
 	return b
 }
