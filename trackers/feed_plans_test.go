@@ -75,7 +75,7 @@ func planFields(t *testing.T, f fixture) {
 	t.Helper()
 	plan, err := f.log.Fields().ExplainFields(t.Context(), "[17,18,40000]")
 	require.NoError(t, err)
-planIsShort(t, plan, "fields")
+	planIsShort(t, plan, "fields")
 }
 
 // planIsShort: nothing reads a table or its primary key from end to end. On
