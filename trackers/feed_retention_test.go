@@ -137,6 +137,7 @@ type feedKeeper struct {
 	expired int
 	longest time.Duration // without a read
 	last    time.Time
+	began   time.Time     // when the snapshot was taken
 	whole   models.Cursor // the last place that was not inside a batch
 	past    []feedSegment
 }
@@ -172,7 +173,7 @@ func (k *feedKeeper) step(ctx context.Context) (more bool, err error) {
 	k.last = time.Now()
 	more, err = k.read(ctx)
 	if errors.Is(err, models.ErrCursorExpired) {
-		if k.cursor.String() == k.start.String() && k.expired > 0 {
+		if k.expired > 0 && time.Since(k.began) < retentionKept/2 {
 			k.fault("the cursor of a snapshot has expired at once")
 			return false, err
 		}
@@ -200,6 +201,7 @@ func (k *feedKeeper) finish() {
 }
 
 func (k *feedKeeper) restart(ctx context.Context) error {
+	k.began = time.Now()
 	faults, pages := k.faults, k.pages
 	k.feedReader = newFeedReader(k.name, k.log, nil, k.limit)
 	k.faults, k.pages, k.known = faults, pages, true
