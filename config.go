@@ -50,6 +50,10 @@ type Config struct {
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
 	Retention time.Duration
+	// MutationRetention is how long the answers to pushed changes are remembered. A
+	// client that sends a change once more after that time makes it once more. -1
+	// keeps them for ever. Defaults to 90 days.
+	MutationRetention time.Duration
 	// Logger takes the warnings and the errors that no caller sees. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -62,8 +66,9 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 }
 
 const (
-	defaultPoll      = 2 * time.Second
-	defaultRetention = 7 * 24 * time.Hour
+	defaultPoll              = 2 * time.Second
+	defaultRetention         = 7 * 24 * time.Hour
+	defaultMutationRetention = 90 * 24 * time.Hour
 )
 
 func (c Config) withDefaults() Config {
@@ -72,6 +77,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention
+	}
+	if c.MutationRetention == 0 {
+		c.MutationRetention = defaultMutationRetention
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -88,6 +96,9 @@ func (c Config) validate() error {
 	}
 	if c.Retention < 0 && c.Retention != -1 {
 		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
+	}
+	if c.MutationRetention < 0 && c.MutationRetention != -1 {
+		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
 	}
 	var errs []error
 	for _, e := range c.Entities {

@@ -132,7 +132,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	if p.cfg.Poll > 0 {
 		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
 	}
-	if p.cfg.Retention > 0 {
+	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 {
 		p.running.Go(func() { p.sweep(run) })
 	}
 	return nil
@@ -141,11 +141,19 @@ func (p *Plugin) Start(ctx context.Context) error {
 // sweepEvery is how often the log is cleaned up.
 const sweepEvery = time.Hour
 
-// sweep cleans the log up from time to time. What fails is tried again next time.
+// sweep cleans up from time to time. What fails is tried again next time.
 func (p *Plugin) sweep(ctx context.Context) {
 	listener.Poll(ctx, sweepEvery, func() {
-		if _, err := p.log.Cleanup(ctx, p.cfg.Retention); err != nil && ctx.Err() == nil {
-			p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
+		for _, job := range []struct {
+			keep time.Duration
+			run  func(context.Context, time.Duration) (int64, error)
+		}{{p.cfg.Retention, p.log.Cleanup}, {p.cfg.MutationRetention, p.log.ForgetMutations}} {
+			if job.keep < 0 {
+				continue
+			}
+			if _, err := job.run(ctx, job.keep); err != nil && ctx.Err() == nil {
+				p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
+			}
 		}
 	})
 }

@@ -39,6 +39,8 @@ func (h *Handlers) routes() []route {
 		{http.MethodGet, "/sync/ws", h.connect},
 		{http.MethodGet, "/sync/:entity", h.pullChanges},
 		{http.MethodGet, "/field-sync/:entity", h.pullFields},
+		{http.MethodPost, "/sync", h.pushSeveral},
+		{http.MethodPost, "/sync/:entity", h.pushOne},
 	}
 }
 

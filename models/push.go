@@ -52,11 +52,12 @@ type PushResult struct {
 	ClientRef  string     `json:"client_ref,omitempty"`
 	MutationID string     `json:"mutation_id,omitempty"`
 	Status     PushStatus `json:"status"`
-	// Version is the row's newest version; 0 if it was never logged or is not the
-	// client's to see.
-	Version int64 `json:"version"`
-	// Data is the row as it now is; nil if there is none that the client may see.
-	Data JSON `json:"data"`
+	// Version is the row's newest version; nil if the row was not looked at, 0 if it
+	// was never logged or is not the client's to see.
+	Version *int64 `json:"version,omitempty"`
+	// Data is the row as it now is, the JSON null if there is none that the client
+	// may see; nil if the row was not looked at.
+	Data JSON `json:"data,omitempty"`
 	// Conflicts are the fields of which the client's value does not stand.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Error is there unless the change was applied.

@@ -49,10 +49,10 @@ type pushed struct {
 	id     string    // the client's name for it; empty for none
 	edited time.Time // when the client made its edit; zero if it does not say
 	entity string
-	row    string   // the entity id
-	fields []string // logged also where their values stay the same
-	model  any      // what is saved, and
-	was    []any    // its values by Schema.DBNames before it was changed
+	row    string       // the entity id
+	fields []string     // logged also where their values stay the same
+	model  any          // what is saved, and
+	was    []fieldValue // its values by Schema.DBNames before it was changed
 }
 
 func withPushed(ctx context.Context, p *pushed) context.Context {
