@@ -127,13 +127,14 @@ func (h *Handlers) readPush(w http.ResponseWriter, r *http.Request) (*push, erro
 	case len(p.Changes) > maxChanges:
 		return nil, &apiError{status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: "At most 1000 changes can be sent at once."}
 	case len(p.ClientID) > models.MaxName || !isName(p.ClientID):
-		return nil, &apiError{status: http.StatusUnprocessableEntity, Code: "invalid", Message: "client_id can have 64 bytes of text at most."}
+		return nil, errClientID
 	}
 	return p, nil
 }
 
 var (
 	errPushBody   = &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: `The body must be one JSON object such as {"changes":[{"id":"1","action":"update","data":{}}]}.`}
+	errClientID   = &apiError{status: http.StatusUnprocessableEntity, Code: "invalid", Message: "client_id can have 64 bytes of text at most."}
 	errPushOrigin = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "This origin may not change anything; name it in Config.AllowedOrigins."}
 )
 

@@ -30,12 +30,10 @@ func (t *text) UnmarshalJSON(b []byte) error {
 // pushedChange is one change of a push. Its parts are read one by one, so that the
 // answer can name the one that is wrong.
 type pushedChange struct {
-	ID            json.RawMessage `json:"id"`
-	Action        json.RawMessage `json:"action"`
-	Data          json.RawMessage `json:"data"`
-	ClientVersion json.RawMessage `json:"client_version"`
-	MutationID    json.RawMessage `json:"mutation_id"`
-	Timestamp     json.RawMessage `json:"timestamp"`
+	ID     json.RawMessage `json:"id"`
+	Action json.RawMessage `json:"action"`
+	Data   json.RawMessage `json:"data"`
+	pushedTimes
 }
 
 // parseMutation reads a change. What is wrong with it refuses that change only.
