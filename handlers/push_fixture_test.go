@@ -41,7 +41,9 @@ func open(t testing.TB, d *dbtest.DB, allow func(c echo.Context, entity string) 
 	if allow == nil {
 		allow = gormsync.UnsafeAllowAll
 	}
-	return serve(t, db, gormsync.Config{Entities: entities, Authorize: allow, Poll: -1, Retention: -1, MutationRetention: -1})
+	s := serve(t, db, gormsync.Config{Entities: entities, Authorize: allow, Poll: -1, Retention: -1, MutationRetention: -1})
+	d.Check(func(t testing.TB) { dbtest.Replay(t, s.log) })
+	return s
 }
 
 func serve(t testing.TB, db *gorm.DB, cfg gormsync.Config) server {
@@ -58,7 +60,9 @@ func serve(t testing.TB, db *gorm.DB, cfg gormsync.Config) server {
 		require.NoError(t, plugin.Close(ctx))
 		http.Close()
 	})
-	return server{t: t, db: db, sync: plugin, url: http.URL}
+	log, err := trackers.NewLog(context.Background(), db, trackers.Config{Entities: cfg.Entities})
+	require.NoError(t, err)
+	return server{t: t, db: db, sync: plugin, log: log, url: http.URL}
 }
 
 // reply is any answer.
