@@ -133,7 +133,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	if p.cfg.Poll > 0 {
 		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
 	}
-	if p.cfg.Retention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
+	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
 	return nil
@@ -155,12 +155,16 @@ func (p *Plugin) sweep(ctx context.Context) {
 }
 
 func (p *Plugin) clean(ctx context.Context) error {
+	var forgotten error
+	if p.cfg.MutationRetention > 0 {
+		_, forgotten = p.log.ForgetMutations(ctx, p.cfg.MutationRetention)
+	}
 	if p.cfg.Retention > 0 {
 		_, err := p.log.Cleanup(ctx, p.cfg.Retention)
-		return err
+		return errors.Join(err, forgotten)
 	}
 	_, err := p.log.Thin(ctx)
-	return err
+	return errors.Join(err, forgotten)
 }
 
 // Cleanup removes changes older than that from both logs now, and gives the

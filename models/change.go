@@ -7,9 +7,10 @@ const DefaultPrefix = "_rhtmx_"
 
 // Tables names the tables of one installation.
 type Tables struct {
-	Changes string // one row a change, e.g. _rhtmx_sync_log
-	Fields  string // one row a changed field, e.g. _rhtmx_field_sync_log
-	Meta    string // keys and values, e.g. _rhtmx_sync_meta
+	Changes   string // one row a change, e.g. _rhtmx_sync_log
+	Fields    string // one row a changed field, e.g. _rhtmx_field_sync_log
+	Meta      string // keys and values, e.g. _rhtmx_sync_meta
+	Mutations string // one row a mutation that a client pushed, e.g. _rhtmx_sync_mutation
 }
 
 // TablesFor gives the table names for a prefix; an empty one means DefaultPrefix.
@@ -17,7 +18,7 @@ func TablesFor(prefix string) Tables {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta"}
+	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Mutations: prefix + "sync_mutation"}
 }
 
 // Change is one row of the change log: one row of a tracked table that was
