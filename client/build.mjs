@@ -4,6 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const limit = 8 * 1024;
@@ -16,10 +17,16 @@ async function bundle(entry, options) {
   return result.outputFiles[0].text;
 }
 
+/** small minifies again, which takes another 3 %: esbuild alone ends over the limit. */
+async function small(script) {
+  const { code } = await minify(script, { ecma: 2022, module: true, compress: { passes: 3, keep_fargs: false }, format: { comments: /^!/ } });
+  return `${code}\n`;
+}
+
 /** bundles gives the files of dist/ by name, without writing them. */
 export async function bundles() {
   return {
-    'client.js': await bundle('src/script.ts', { format: 'iife', minify: true, legalComments: 'inline', banner: { js: banner } }),
+    'client.js': await small(await bundle('src/script.ts', { format: 'iife', minify: true, banner: { js: banner } })),
     'index.mjs': await bundle('src/index.ts', { format: 'esm', packages: 'external' }),
   };
 }

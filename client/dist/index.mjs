@@ -36,14 +36,14 @@ function settle(outbox, sent, results) {
   }
   return to;
 }
-function settleOne(to, entry, behind, { id, status: status2, version, data, error }) {
+function settleOne(to, entry, behind, { id, status: status2, version, data, conflicts, error }) {
   const { entity } = entry;
   if (version !== void 0 && data !== void 0) to.rows.push({ entity, id, version, data });
-  const final = status2 === "duplicate" || status2 === "retry" ? "applied" : status2;
+  const final = status2 === "duplicate" ? "applied" : status2;
   const lost = final === "conflict" || final === "rejected" && entry.action === "create";
   for (const e of lost ? [entry, ...behind] : [entry]) {
     to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, error });
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
   }
   const [next2, ...later] = lost ? [] : behind;
   if (next2) to.moved.push({ ...next2, id, client_version: version ?? next2.client_version });
@@ -51,7 +51,7 @@ function settleOne(to, entry, behind, { id, status: status2, version, data, erro
 }
 
 // src/rows.ts
-var same = (a, b) => a === b || !!a && !!b && JSON.stringify(a) === JSON.stringify(b);
+var same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
 var Rows = class {
   #held = /* @__PURE__ */ new Map();
   #edits = [];
@@ -62,9 +62,9 @@ var Rows = class {
   held(id) {
     return this.#held.get(id);
   }
-  /** ids lists every row that the server spoke of. */
-  ids() {
-    return this.#held.keys();
+  /** known is every row that the server spoke of. */
+  known() {
+    return this.#held.values();
   }
   /**
    * put takes the server's word on a row, unless it is older than what is held:
@@ -76,13 +76,12 @@ var Rows = class {
     this.#changed();
   }
   /**
-   * replace puts other rows in the place of everything held. What was held before
-   * has no say: after a restored backup the versions may be smaller than they were.
+   * clear forgets what the server said. What comes after may be older: after a
+   * restored backup versions are smaller than they were.
    */
-  replace(rows) {
-    this.#held = /* @__PURE__ */ new Map();
+  clear() {
+    this.#held.clear();
     this.#changed();
-    for (const row of rows) this.put(row);
   }
   /** edit lays these edits over the rows, instead of those before. */
   edit(edits) {
@@ -134,13 +133,13 @@ function complete(tx) {
   });
 }
 var Store = class {
-  constructor(name) {
-    this.name = name;
-  }
-  name;
   /** Whether rows are kept; false when there is room for the edits only. */
   rows = true;
+  #name;
   #db;
+  constructor(name) {
+    this.#name = name;
+  }
   /** load reads everything. */
   load() {
     return this.#run(async (db) => {
@@ -188,9 +187,8 @@ var Store = class {
     });
   }
   /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
-  async page(rows, cursors, whole, alone) {
-    if (!this.rows) return;
-    await this.#write(all, async (tx) => {
+  page(rows, cursors, whole, alone) {
+    return this.#write(all, async (tx) => {
       if (!this.rows) return;
       const store = tx.objectStore(rowsStore);
       for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
@@ -241,7 +239,7 @@ var Store = class {
     }
   }
   async #open() {
-    const request = indexedDB.open(this.name, 1);
+    const request = indexedDB.open(this.#name, 1);
     request.onupgradeneeded = () => {
       const db2 = request.result;
       db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
@@ -260,18 +258,14 @@ function uuid() {
   return "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) => (+c ^ crypto.getRandomValues(new Uint8Array(1))[0] & 15 >> +c / 4).toString(16));
 }
 var Replica = class {
-  constructor(name, events) {
-    this.name = name;
-    this.events = events;
-  }
-  name;
-  events;
   /** Names this device to the server. */
   clientID = uuid();
   cursors = {};
   outbox = [];
   /** Whether no other tab writes rows. */
   alone = true;
+  #name;
+  #events;
   #store;
   #tables = /* @__PURE__ */ new Map();
   #last = Promise.resolve();
@@ -281,6 +275,10 @@ var Replica = class {
   #reign = 0;
   /** Rows that pushes brought while snapshots were being taken, which may be older. */
   #pushed = [];
+  constructor(name, events) {
+    this.#name = name;
+    this.#events = events;
+  }
   /** Whether edits survive the page: false without IndexedDB. */
   get persistent() {
     return !!this.#store;
@@ -297,12 +295,12 @@ var Replica = class {
   }
   /** open finds out whether there is a store. */
   async open() {
-    const store = new Store(this.name);
+    const store = new Store(this.#name);
     try {
       this.clientID = await store.clientID(uuid);
       this.#store = store;
     } catch (error) {
-      console.warn(`gormsync: no IndexedDB, edits do not survive this page: ${String(error)}`);
+      console.warn(`gormsync: edits do not survive this page: ${error}`);
     }
   }
   /** load takes over what is stored. */
@@ -311,8 +309,7 @@ var Replica = class {
       const saved = this.shared && await this.#store?.load();
       if (!saved) return;
       this.cursors = saved.cursors;
-      const whole = /* @__PURE__ */ new Set([...this.#tables.keys(), ...saved.rows.map((row) => row.entity)]);
-      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...whole], ["tab", "tab"]);
+      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ["tab", "tab"]);
       await this.#reread();
     });
   }
@@ -322,12 +319,12 @@ var Replica = class {
       if (rows) this.#put(rows, whole ?? [], ["remote", "tab"]);
       if (outbox) await this.#reread();
     });
-    outcomes?.forEach((outcome) => this.events.outcome(outcome));
+    outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
   /** everything is what a tab needs that cannot read it from the store. */
   everything() {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).ids()].map((id) => this.table(entity).held(id))) };
+    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
   /** loading: snapshots are being taken from now on. */
   loading() {
@@ -375,8 +372,8 @@ var Replica = class {
       const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
       const ids = new Set(gone.map((entry) => entry.mutation_id));
       this.#put(own, [], ["local", "local"], this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
-      this.events.written({ rows: own, outbox: true, outcomes });
-      outcomes.forEach((outcome) => this.events.outcome(outcome));
+      this.#events.written({ rows: own, outbox: true, outcomes });
+      outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
   }
   /** idle is fulfilled when nothing is being written any more; what the feed brought and is not stored yet is forgotten. */
@@ -408,22 +405,22 @@ var Replica = class {
     } catch (error) {
       this.#queue(this.outbox.filter((e) => e.mutation_id !== entry.mutation_id), "local");
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${String(error)}`;
-      this.events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
+      const message = `The edit could not be stored on this device: ${error}`;
+      this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
-    this.events.written({ outbox: true });
+    this.#events.written({ outbox: true });
   }
   async #page(rows, whole, cursors) {
     try {
       await this.#store?.page(rows, cursors, whole, this.alone);
     } catch (error) {
       if (this.#store) this.#store.rows = false;
-      console.warn(`gormsync: rows are not stored any more: ${String(error)}`);
+      console.warn(`gormsync: rows are not stored: ${error}`);
     }
     this.cursors = cursors;
     this.#put(rows, whole, ["remote", whole.length ? "remote" : "local"]);
-    if (rows.length || whole.length) this.events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole });
   }
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
@@ -438,26 +435,26 @@ var Replica = class {
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
   #put(rows, whole, [theirs, own], outbox = this.outbox) {
     const touched = /* @__PURE__ */ new Map();
-    const touch = (entity, id, source) => touched.set(entity, (touched.get(entity) ?? /* @__PURE__ */ new Map()).set(id, source));
-    for (const entity of whole) for (const id of this.table(entity).ids()) touch(entity, id, theirs);
-    if (outbox !== this.outbox) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
+    const touch = (entity, id, source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
+    const edited = outbox !== this.outbox;
+    for (const entity of whole) for (const { id } of this.table(entity).known()) touch(entity, id, theirs);
+    if (edited) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
     for (const { entity, id, by } of rows) touch(entity, id, by === this.clientID ? own : theirs);
-    const before = [...touched].map(([entity, ids]) => [entity, [...ids].map(([id, source]) => [id, source, this.table(entity).get(id)])]);
-    for (const entity of whole) this.table(entity).replace([]);
+    for (const entity of whole) this.table(entity).clear();
     for (const row of rows) this.table(row.entity).put(row);
-    const count = this.outbox.length;
-    if (outbox !== this.outbox) {
+    if (edited) {
       this.outbox = outbox;
       for (const [entity, table2] of this.#tables) table2.edit(outbox.filter((e) => e.entity === entity));
     }
-    for (const [entity, ids] of before) this.#tell(entity, ids.filter(([id, , row]) => !same(row, this.table(entity).get(id))));
-    if (outbox.length !== count) this.events.pending(outbox.length);
-  }
-  #tell(entity, changed) {
-    for (const source of ["remote", "local", "tab"]) {
-      const ids = changed.filter((c) => c[1] === source).map(([id]) => id);
-      if (ids.length) this.events.changed(entity, ids, source);
+    const told = /* @__PURE__ */ new Map();
+    for (const [entity, id, source, before] of touched.values()) {
+      if (same(before, this.table(entity).get(id))) continue;
+      const key = `${entity} ${source}`;
+      if (!told.has(key)) told.set(key, [entity, [], source]);
+      told.get(key)[1].push(id);
     }
+    for (const event of told.values()) this.#events.changed(...event);
+    if (edited) this.#events.pending(outbox.length);
   }
   #leading(job) {
     const reign = this.#reign;
@@ -486,21 +483,21 @@ function newest(rows) {
 
 // src/collection.ts
 var Collection = class {
+  #rows;
+  #edit;
+  #emitter = new Emitter();
   /** @internal */
   constructor(rows, edit) {
-    this.rows = rows;
-    this.edit = edit;
+    this.#rows = rows;
+    this.#edit = edit;
   }
-  rows;
-  edit;
-  #emitter = new Emitter();
   /** get is the row with that primary key, written as text. */
   get(id) {
-    return this.rows.get(id);
+    return this.#rows.get(id);
   }
   /** all lists the rows in no particular order. It is the same array as long as no row changed. */
   all() {
-    return this.rows.all();
+    return this.#rows.all();
   }
   /**
    * insert adds a row, here at once and then on the server. Its key is `id`, or
@@ -508,15 +505,15 @@ var Collection = class {
    * place of that one when the server answers.
    */
   insert(row, id = String(row["id"] ?? uuid())) {
-    return this.edit("create", id, plain(row));
+    return this.#edit("create", id, plain(row));
   }
   /** update sets some fields of a row. */
   update(id, fields) {
-    return this.edit("update", id, plain(fields));
+    return this.#edit("update", id, plain(fields));
   }
   /** delete deletes a row. */
   delete(id) {
-    return this.edit("delete", id, null);
+    return this.#edit("delete", id, null);
   }
   /** subscribe calls back with all rows, now and after every change, and returns the function that ends it. */
   subscribe(listener) {
@@ -537,16 +534,8 @@ function subscribe(since) {
 }
 var ping = { type: "ping" };
 function changesOf(frame) {
-  switch (frame.type) {
-    case "change":
-      return [frame.change];
-    case "changes":
-      return frame.changes;
-    case "leave":
-      return [{ ...frame, id: frame.version, action: "delete", data: null }];
-    default:
-      return [];
-  }
+  if (frame.type === "leave") return [{ ...frame, id: frame.version, action: "delete", data: null }];
+  return frame.type === "changes" ? frame.changes : frame.type === "change" ? [frame.change] : [];
 }
 var snapshotURL = (base, entity) => `${base}/sync/${encodeURIComponent(entity)}`;
 var several = (base, route, entities, since) => `${base}/sync${route}?${new URLSearchParams({ entities: entities.join(), since })}`;
@@ -562,20 +551,9 @@ function judgeStatus(status2) {
   return status2 >= 400 && status2 < 500 && status2 !== 408 && status2 !== 429 ? "refused" : "failed";
 }
 function judgeError(code) {
-  switch (code) {
-    case "cursor_expired":
-    case "bad_cursor":
-      return "reset";
-    case "unauthorized":
-    case "forbidden":
-    case "unknown_entity":
-    case "refused":
-      return "refused";
-    case "busy":
-      return "failed";
-    default:
-      return null;
-  }
+  if (/^(cursor_expired|bad_cursor)$/.test(code)) return "reset";
+  if (/^(unauthorized|forbidden|unknown_entity|refused)$/.test(code)) return "refused";
+  return code === "busy" ? "failed" : null;
 }
 
 // src/load.ts
@@ -679,8 +657,7 @@ function next(machine, event) {
   const step = table[machine.state][event];
   if (!step) return null;
   const failures = step.failures === "add" ? machine.failures + 1 : step.failures === "clear" ? 0 : machine.failures;
-  const moved = { state: step.to, failures, wasLive: machine.wasLive || step.to === "live" };
-  return step.run ? { machine: moved, run: step.run } : { machine: moved };
+  return { machine: { state: step.to, failures, wasLive: machine.wasLive || step.to === "live" }, run: step.run };
 }
 function status({ state, wasLive }) {
   if (state === "idle" || state === "stopped") return "stopped";
@@ -697,55 +674,46 @@ function backoff(failures, random) {
   return failures && random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
 }
 function timeout({ state, failures }, random) {
-  switch (state) {
-    case "waiting":
-      return backoff(failures, random);
-    case "loading":
+  const times = {
+    waiting: backoff(failures, random),
+    loading: 30 * second,
     // without a byte arriving
-    case "live":
-      return 30 * second;
-    case "connecting":
-    case "subscribing":
-      return 10 * second;
-    case "probing":
-      return 5 * second;
-    default:
-      return null;
-  }
+    connecting: 10 * second,
+    subscribing: 10 * second,
+    live: 30 * second,
+    // the server's heartbeat comes every 25 s; then we ask
+    probing: 5 * second
+  };
+  return times[state];
 }
 
 // src/follower.ts
 var Follower = class {
-  constructor(base, receiver) {
-    this.base = base;
-    this.receiver = receiver;
-  }
-  base;
-  receiver;
+  #base;
+  #receiver;
   #machine = initial;
   #timer;
   #link;
   #loading = new AbortController();
-  #entities = [];
+  #entities = /* @__PURE__ */ new Set();
   #cursors = {};
   /** The beginning of a transaction that spans frames. */
   #begun = [];
+  constructor(base, receiver) {
+    this.#base = base;
+    this.#receiver = receiver;
+  }
   /** What to tell people. */
   get status() {
     return status(this.#machine);
   }
-  /** start begins to follow, each entity from its cursor, or from a snapshot if it has none. */
-  start(entities, cursors) {
-    if (this.status !== "stopped") return;
-    this.#entities = [...new Set(entities)];
+  /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
+  follow(entities, cursors) {
+    const before = this.#entities.size;
+    for (const entity of entities) this.#entities.add(entity);
+    if (this.status !== "stopped") return this.#entities.size > before ? this.#on("added") : void 0;
     this.#cursors = { ...cursors };
     this.#on("start");
-  }
-  /** add follows more entities. */
-  add(entities) {
-    const before = this.#entities.length;
-    this.#entities = [.../* @__PURE__ */ new Set([...this.#entities, ...entities])];
-    if (this.#entities.length > before) this.#on("added");
   }
   /** wake looks at once whether the connection lives, or tries again. */
   wake() {
@@ -766,12 +734,12 @@ var Follower = class {
     this.#machine = step.machine;
     this.#arm();
     if (step.run) this.#effects[step.run]();
-    if (this.status !== before) this.receiver.status(this.status);
+    if (this.status !== before) this.#receiver.status(this.status);
   }
   #arm() {
     clearTimeout(this.#timer);
     const ms = timeout(this.#machine, Math.random());
-    if (ms !== null) this.#timer = setTimeout(() => this.#on("timer"), ms);
+    if (ms !== void 0) this.#timer = setTimeout(() => this.#on("timer"), ms);
   }
   #effects = {
     drop: () => {
@@ -789,22 +757,21 @@ var Follower = class {
         failed: (verdict, reason) => this.#failed(verdict, reason),
         received: (frame) => this.#received(frame)
       };
-      const { base } = this;
-      this.#link = viaEvents(this.#machine.failures) ? openEvents(base, this.#cursors, on) : openSocket(base, on);
+      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
     },
     subscribe: () => this.#link?.send(subscribe(this.#cursors)),
     ping: () => this.#link?.send(ping)
   };
   async #load() {
     const { signal } = this.#loading = new AbortController();
-    const missing = this.#entities.filter((entity) => !this.#cursors[entity]);
+    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
     try {
       if (missing.length) {
-        this.receiver.loading();
-        const { cursor, snapshots } = await load(this.base, missing, signal, () => signal.aborted || this.#on("progress"));
+        this.#receiver.loading();
+        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on("progress"));
         signal.throwIfAborted();
         for (const entity of missing) this.#cursors[entity] = cursor;
-        await this.receiver.snapshots(snapshots, { ...this.#cursors });
+        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
       } else await null;
       if (!signal.aborted) this.#on("loaded");
     } catch (error) {
@@ -812,8 +779,7 @@ var Follower = class {
     }
   }
   #failed(verdict, reason) {
-    if (verdict === "refused") console.error(`gormsync: refused: ${reason}`);
-    else console.warn(`gormsync: trying again: ${reason}`);
+    console.warn(`gormsync: ${verdict}: ${reason}`);
     if (verdict === "reset") this.#cursors = {};
     this.#on(verdict);
   }
@@ -844,7 +810,7 @@ var Follower = class {
     else if (!changes.length) return;
     const whole = this.#begun.splice(0);
     if (whole.length && "cursor" in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
-    this.receiver.changes(whole, { ...this.#cursors });
+    this.#receiver.changes(whole, { ...this.#cursors });
   }
   /** While entities stand at different places, a cursor speaks only for those that it came with. */
   #moveTo(cursor, entities) {
@@ -857,21 +823,21 @@ var Follower = class {
 var most = 100;
 var patience = 3e4;
 var Pusher = class {
-  /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
-  constructor(base, replica, refused) {
-    this.base = base;
-    this.replica = replica;
-    this.refused = refused;
-  }
-  base;
-  replica;
-  refused;
+  #base;
+  #replica;
+  #refused;
   #on = false;
   #busy = false;
   #failures = 0;
   #limit = most;
   #timer;
   #request = new AbortController();
+  /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
+  constructor(base, replica, refused) {
+    this.#base = base;
+    this.#replica = replica;
+    this.#refused = refused;
+  }
   start() {
     this.#on = true;
     this.kick();
@@ -891,28 +857,28 @@ var Pusher = class {
     try {
       while (await this.#round()) this.#failures = 0;
     } catch (error) {
-      if (error instanceof LoadError && error.status === 401) this.refused(error.message);
+      if (error instanceof LoadError && error.status === 401) this.#refused(error.message);
       else if (this.#on) this.#timer = setTimeout(() => this.kick(), backoff(++this.#failures, Math.random()));
     }
     this.#busy = false;
   }
   /** One request. It says whether to go on. */
   async #round() {
-    const batch = nextBatch(this.replica.outbox.filter((e) => e.seq !== void 0), this.#limit);
+    const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== void 0), this.#limit);
     if (!batch.length || !this.#on) return false;
     const results = await this.#send(batch);
-    await this.replica.settle(batch, results);
-    if (batch.some((e) => this.replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
+    await this.#replica.settle(batch, results);
+    if (batch.some((e) => this.#replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
     return true;
   }
   async #send(batch) {
     const request = this.#request = new AbortController();
     const timer = setTimeout(() => request.abort(), patience);
     try {
-      const response = await ask(pushURL(this.base), {
+      const response = await ask(pushURL(this.#base), {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ client_id: this.replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
+        body: JSON.stringify({ client_id: this.#replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
         signal: request.signal
       });
       const { results } = await response.json();
@@ -935,27 +901,27 @@ var Pusher = class {
 
 // src/tabs.ts
 var Tabs = class {
-  constructor(name, on) {
-    this.name = name;
-    this.on = on;
-  }
-  name;
-  on;
   leader = false;
+  #name;
+  #on;
   #channel;
   #wanted = new AbortController();
   #release = () => {
   };
+  constructor(name, on) {
+    this.#name = name;
+    this.#on = on;
+  }
   /** join takes part in the election; without a common store a tab leads itself. */
   join(common) {
     const { locks } = navigator;
     if (common) {
-      this.#channel = new BroadcastChannel(this.name);
-      this.#channel.onmessage = ({ data }) => this.on.heard(data);
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#on.heard(data);
     }
     if (!common || !locks) return this.#lead(!common);
     const { signal } = this.#wanted = new AbortController();
-    locks.request(this.name, { signal }, () => this.#reign(signal)).catch(() => {
+    locks.request(this.#name, { signal }, () => this.#reign(signal)).catch(() => {
     });
   }
   /** leave gives the lead up, and is not heard any more. */
@@ -965,7 +931,7 @@ var Tabs = class {
     this.#channel = void 0;
     if (!this.leader) return;
     this.leader = false;
-    await this.on.resign();
+    await this.#on.resign();
     this.#release();
   }
   /** post tells the other tabs. */
@@ -974,7 +940,7 @@ var Tabs = class {
   }
   #lead(alone) {
     this.leader = true;
-    this.on.lead(alone);
+    this.#on.lead(alone);
   }
   async #reign({ aborted }) {
     if (aborted) return;
@@ -1057,7 +1023,7 @@ var Client = class {
   /** collection gives the rows of a followed table. */
   collection(entity) {
     const found = this.#collections.get(entity);
-    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or to options.entities`);
+    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or options`);
     return found;
   }
   /** on adds a listener and returns the function that removes it. */
@@ -1108,8 +1074,7 @@ var Client = class {
     this.#pusher.start();
   }
   #follow(entities) {
-    this.#follower.start([...this.#collections.keys(), ...entities], this.#replica.cursors);
-    this.#follower.add(entities);
+    this.#follower.follow([...this.#collections.keys(), ...entities], this.#replica.cursors);
   }
   async #resign() {
     this.#follower.stop();
@@ -1149,7 +1114,7 @@ var Client = class {
   }
 };
 function createClient(options) {
-  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow, for example entities: ["todos"]');
+  if (!options.entities.length) throw new Error("gormsync: no entities: name the tables to follow");
   return new Client({ ...options, base: options.base.replace(/\/+$/, ""), entities: [...new Set(options.entities)] });
 }
 

@@ -125,7 +125,7 @@ export class Client {
   /** collection gives the rows of a followed table. */
   collection<T extends object = Row>(entity: string): Collection<T> {
     const found = this.#collections.get(entity);
-    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or to options.entities`);
+    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or options`);
     return found as unknown as Collection<T>;
   }
 
@@ -185,8 +185,7 @@ export class Client {
   }
 
   #follow(entities: readonly string[]): void {
-    this.#follower.start([...this.#collections.keys(), ...entities], this.#replica.cursors);
-    this.#follower.add(entities);
+    this.#follower.follow([...this.#collections.keys(), ...entities], this.#replica.cursors);
   }
 
   async #resign(): Promise<void> {
@@ -231,6 +230,6 @@ export class Client {
 
 /** createClient makes a client; it does nothing before start. */
 export function createClient(options: ClientOptions): Client {
-  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow, for example entities: ["todos"]');
+  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow');
   return new Client({ ...options, base: options.base.replace(/\/+$/, ''), entities: [...new Set(options.entities)] });
 }

@@ -20,22 +20,27 @@ export type Edit = (action: Action, id: string, data: Row | null) => Mutation;
 
 /** Collection is the rows of one table, with this device's edits. */
 export class Collection<T extends object = Row> {
+  readonly #rows: Rows;
+  readonly #edit: Edit;
   readonly #emitter = new Emitter<{ rows: readonly T[] }>();
 
   /** @internal */
   constructor(
-    readonly rows: Rows,
-    readonly edit: Edit,
-  ) {}
+    rows: Rows,
+    edit: Edit,
+  ) {
+    this.#rows = rows;
+    this.#edit = edit;
+  }
 
   /** get is the row with that primary key, written as text. */
   get(id: string): T | undefined {
-    return this.rows.get(id) as T | undefined;
+    return this.#rows.get(id) as T | undefined;
   }
 
   /** all lists the rows in no particular order. It is the same array as long as no row changed. */
   all(): readonly T[] {
-    return this.rows.all() as unknown as readonly T[];
+    return this.#rows.all() as unknown as readonly T[];
   }
 
   /**
@@ -44,17 +49,17 @@ export class Collection<T extends object = Row> {
    * place of that one when the server answers.
    */
   insert(row: Partial<T>, id: string = String((row as Row)['id'] ?? uuid())): Mutation {
-    return this.edit('create', id, plain(row));
+    return this.#edit('create', id, plain(row));
   }
 
   /** update sets some fields of a row. */
   update(id: string, fields: Partial<T>): Mutation {
-    return this.edit('update', id, plain(fields));
+    return this.#edit('update', id, plain(fields));
   }
 
   /** delete deletes a row. */
   delete(id: string): Mutation {
-    return this.edit('delete', id, null);
+    return this.#edit('delete', id, null);
   }
 
   /** subscribe calls back with all rows, now and after every change, and returns the function that ends it. */

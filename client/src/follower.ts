@@ -21,38 +21,37 @@ export interface Receiver {
 
 /** Follower carries out what the state machine says. It keeps a place, but no rows. */
 export class Follower {
+  readonly #base: string;
+  readonly #receiver: Receiver;
   #machine: Machine = initial;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #link: Link | undefined;
   #loading = new AbortController();
-  #entities: string[] = [];
+  readonly #entities = new Set<string>();
   #cursors: Cursors = {};
   /** The beginning of a transaction that spans frames. */
   #begun: Change[] = [];
 
   constructor(
-    readonly base: string,
-    readonly receiver: Receiver,
-  ) {}
+    base: string,
+    receiver: Receiver,
+  ) {
+    this.#base = base;
+    this.#receiver = receiver;
+  }
 
   /** What to tell people. */
   get status(): Status {
     return status(this.#machine);
   }
 
-  /** start begins to follow, each entity from its cursor, or from a snapshot if it has none. */
-  start(entities: Iterable<string>, cursors: Cursors): void {
-    if (this.status !== 'stopped') return;
-    this.#entities = [...new Set(entities)];
+  /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
+  follow(entities: Iterable<string>, cursors: Cursors): void {
+    const before = this.#entities.size;
+    for (const entity of entities) this.#entities.add(entity);
+    if (this.status !== 'stopped') return this.#entities.size > before ? this.#on('added') : undefined;
     this.#cursors = { ...cursors };
     this.#on('start');
-  }
-
-  /** add follows more entities. */
-  add(entities: Iterable<string>): void {
-    const before = this.#entities.length;
-    this.#entities = [...new Set([...this.#entities, ...entities])];
-    if (this.#entities.length > before) this.#on('added');
   }
 
   /** wake looks at once whether the connection lives, or tries again. */
@@ -77,13 +76,13 @@ export class Follower {
     this.#machine = step.machine;
     this.#arm();
     if (step.run) this.#effects[step.run]();
-    if (this.status !== before) this.receiver.status(this.status);
+    if (this.status !== before) this.#receiver.status(this.status);
   }
 
   #arm(): void {
     clearTimeout(this.#timer);
     const ms = timeout(this.#machine, Math.random());
-    if (ms !== null) this.#timer = setTimeout(() => this.#on('timer'), ms);
+    if (ms !== undefined) this.#timer = setTimeout(() => this.#on('timer'), ms);
   }
 
   readonly #effects: Record<Effect, () => void> = {
@@ -102,8 +101,7 @@ export class Follower {
         failed: (verdict: 'failed' | 'refused' | 'reset', reason: string) => this.#failed(verdict, reason),
         received: (frame: string) => this.#received(frame),
       };
-      const { base } = this;
-      this.#link = viaEvents(this.#machine.failures) ? openEvents(base, this.#cursors, on) : openSocket(base, on);
+      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
     },
     subscribe: () => this.#link?.send(subscribe(this.#cursors)),
     ping: () => this.#link?.send(ping),
@@ -111,14 +109,14 @@ export class Follower {
 
   async #load(): Promise<void> {
     const { signal } = (this.#loading = new AbortController());
-    const missing = this.#entities.filter((entity) => !this.#cursors[entity]);
+    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
     try {
       if (missing.length) {
-        this.receiver.loading();
-        const { cursor, snapshots } = await load(this.base, missing, signal, () => signal.aborted || this.#on('progress'));
+        this.#receiver.loading();
+        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on('progress'));
         signal.throwIfAborted();
         for (const entity of missing) this.#cursors[entity] = cursor;
-        await this.receiver.snapshots(snapshots, { ...this.#cursors });
+        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
       } else await null;
       if (!signal.aborted) this.#on('loaded');
     } catch (error) {
@@ -127,8 +125,7 @@ export class Follower {
   }
 
   #failed(verdict: 'failed' | 'refused' | 'reset', reason: string): void {
-    if (verdict === 'refused') console.error(`gormsync: refused: ${reason}`);
-    else console.warn(`gormsync: trying again: ${reason}`);
+    console.warn(`gormsync: ${verdict}: ${reason}`);
     if (verdict === 'reset') this.#cursors = {};
     this.#on(verdict);
   }
@@ -162,11 +159,11 @@ export class Follower {
     else if (!changes.length) return;
     const whole = this.#begun.splice(0);
     if (whole.length && 'cursor' in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
-    this.receiver.changes(whole, { ...this.#cursors });
+    this.#receiver.changes(whole, { ...this.#cursors });
   }
 
   /** While entities stand at different places, a cursor speaks only for those that it came with. */
-  #moveTo(cursor: string, entities: readonly string[]): void {
+  #moveTo(cursor: string, entities: Iterable<string>): void {
     const together = new Set(Object.values(this.#cursors)).size === 1;
     for (const entity of together ? Object.keys(this.#cursors) : entities) this.#cursors[entity] = cursor;
   }

@@ -7,4 +7,4 @@ export { forms } from './form';
 export type { Outcome } from './outbox';
 export type { Source } from './replica';
 export type { Status } from './state';
-export type { Action, Refusal, Row } from './wire';
+export type { Action, Conflict, Refusal, Row } from './wire';

@@ -1,4 +1,4 @@
-import type { Action, PushChange, PushResult, Refusal, Row } from './wire';
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
 
 /**
  * Entry is an edit of this device that the server has not answered yet. Behind
@@ -32,6 +32,8 @@ export interface Outcome {
   mine: Row | null;
   /** The row as the server has it; null when there is none. */
   theirs: Row | null;
+  /** The fields in which mine does not stand. */
+  conflicts?: Conflict[] | undefined;
   /** Why it was refused. */
   error?: Refusal | undefined;
 }
@@ -59,19 +61,21 @@ export function settle(outbox: readonly Entry[], sent: readonly Entry[], results
     const result = results.find((r) => r.mutation_id === entry.mutation_id);
     if (!result || result.status === 'retry') continue;
     const behind = outbox.filter((e) => e !== entry && e.entity === entry.entity && e.id === entry.id);
-    settleOne(to, entry, behind, result);
+    settleOne(to, entry, behind, result as Final);
   }
   return to;
 }
 
-function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, version, data, error }: PushResult): void {
+type Final = PushResult & { status: Exclude<PushResult['status'], 'retry'> };
+
+function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, version, data, conflicts, error }: Final): void {
   const { entity } = entry;
   if (version !== undefined && data !== undefined) to.rows.push({ entity, id, version, data });
-  const final = status === 'duplicate' || status === 'retry' ? 'applied' : status;
+  const final = status === 'duplicate' ? 'applied' : status;
   const lost = final === 'conflict' || (final === 'rejected' && entry.action === 'create');
   for (const e of lost ? [entry, ...behind] : [entry]) {
     to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, error });
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
   }
   const [next, ...later] = lost ? [] : behind;
   if (next) to.moved.push({ ...next, id, client_version: version ?? next.client_version });

@@ -9,6 +9,9 @@ const patience = 30_000;
 
 /** Pusher sends the outbox, one request at a time, until it is empty. */
 export class Pusher {
+  readonly #base: string;
+  readonly #replica: Replica;
+  readonly #refused: (reason: string) => void;
   #on = false;
   #busy = false;
   #failures = 0;
@@ -18,10 +21,14 @@ export class Pusher {
 
   /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
   constructor(
-    readonly base: string,
-    readonly replica: Replica,
-    readonly refused: (reason: string) => void,
-  ) {}
+    base: string,
+    replica: Replica,
+    refused: (reason: string) => void,
+  ) {
+    this.#base = base;
+    this.#replica = replica;
+    this.#refused = refused;
+  }
 
   start(): void {
     this.#on = true;
@@ -45,7 +52,7 @@ export class Pusher {
     try {
       while (await this.#round()) this.#failures = 0;
     } catch (error) {
-      if (error instanceof LoadError && error.status === 401) this.refused(error.message);
+      if (error instanceof LoadError && error.status === 401) this.#refused(error.message);
       else if (this.#on) this.#timer = setTimeout(() => this.kick(), backoff(++this.#failures, Math.random()));
     }
     this.#busy = false;
@@ -53,11 +60,11 @@ export class Pusher {
 
   /** One request. It says whether to go on. */
   async #round(): Promise<boolean> {
-    const batch = nextBatch(this.replica.outbox.filter((e) => e.seq !== undefined), this.#limit);
+    const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== undefined), this.#limit);
     if (!batch.length || !this.#on) return false;
     const results = await this.#send(batch);
-    await this.replica.settle(batch, results);
-    if (batch.some((e) => this.replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error('retry');
+    await this.#replica.settle(batch, results);
+    if (batch.some((e) => this.#replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error('retry');
     return true;
   }
 
@@ -65,10 +72,10 @@ export class Pusher {
     const request = (this.#request = new AbortController());
     const timer = setTimeout(() => request.abort(), patience);
     try {
-      const response = await ask(pushURL(this.base), {
+      const response = await ask(pushURL(this.#base), {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ client_id: this.replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
+        body: JSON.stringify({ client_id: this.#replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
         signal: request.signal,
       });
       const { results } = (await response.json()) as { results: PushResult[] };

@@ -43,6 +43,8 @@ export class Replica {
   outbox: readonly Entry[] = [];
   /** Whether no other tab writes rows. */
   alone = true;
+  readonly #name: string;
+  readonly #events: ReplicaEvents;
   #store: Store | undefined;
   #tables = new Map<string, Rows>();
   #last: Promise<unknown> = Promise.resolve();
@@ -54,9 +56,12 @@ export class Replica {
   #pushed: Held[] = [];
 
   constructor(
-    readonly name: string,
-    readonly events: ReplicaEvents,
-  ) {}
+    name: string,
+    events: ReplicaEvents,
+  ) {
+    this.#name = name;
+    this.#events = events;
+  }
 
   /** Whether edits survive the page: false without IndexedDB. */
   get persistent(): boolean {
@@ -77,12 +82,12 @@ export class Replica {
 
   /** open finds out whether there is a store. */
   async open(): Promise<void> {
-    const store = new Store(this.name);
+    const store = new Store(this.#name);
     try {
       this.clientID = await store.clientID(uuid);
       this.#store = store;
     } catch (error) {
-      console.warn(`gormsync: no IndexedDB, edits do not survive this page: ${String(error)}`);
+      console.warn(`gormsync: edits do not survive this page: ${error}`);
     }
   }
 
@@ -92,8 +97,7 @@ export class Replica {
       const saved = this.shared && (await this.#store?.load());
       if (!saved) return;
       this.cursors = saved.cursors;
-      const whole = new Set([...this.#tables.keys(), ...saved.rows.map((row) => row.entity)]);
-      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...whole], ['tab', 'tab']);
+      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ['tab', 'tab']);
       await this.#reread();
     });
   }
@@ -104,13 +108,13 @@ export class Replica {
       if (rows) this.#put(rows, whole ?? [], ['remote', 'tab']);
       if (outbox) await this.#reread();
     });
-    outcomes?.forEach((outcome) => this.events.outcome(outcome));
+    outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
 
   /** everything is what a tab needs that cannot read it from the store. */
   everything(): Written {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).ids()].map((id) => this.table(entity).held(id) as Held)) };
+    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
 
   /** loading: snapshots are being taken from now on. */
@@ -163,8 +167,8 @@ export class Replica {
       const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
       const ids = new Set(gone.map((entry) => entry.mutation_id));
       this.#put(own, [], ['local', 'local'], this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
-      this.events.written({ rows: own, outbox: true, outcomes });
-      outcomes.forEach((outcome) => this.events.outcome(outcome));
+      this.#events.written({ rows: own, outbox: true, outcomes });
+      outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
   }
 
@@ -201,11 +205,11 @@ export class Replica {
     } catch (error) {
       this.#queue(this.outbox.filter((e) => e.mutation_id !== entry.mutation_id), 'local');
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${String(error)}`;
-      this.events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
+      const message = `The edit could not be stored on this device: ${error}`;
+      this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }
-    this.events.written({ outbox: true });
+    this.#events.written({ outbox: true });
   }
 
   async #page(rows: Held[], whole: string[], cursors: Cursors): Promise<void> {
@@ -213,11 +217,11 @@ export class Replica {
       await this.#store?.page(rows, cursors, whole, this.alone);
     } catch (error) {
       if (this.#store) this.#store.rows = false; // what is stored stays as it is: rows and cursors of one moment
-      console.warn(`gormsync: rows are not stored any more: ${String(error)}`);
+      console.warn(`gormsync: rows are not stored: ${error}`);
     }
     this.cursors = cursors;
     this.#put(rows, whole, ['remote', whole.length ? 'remote' : 'local']);
-    if (rows.length || whole.length) this.events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole });
   }
 
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
@@ -234,29 +238,28 @@ export class Replica {
 
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
   #put(rows: readonly Held[], whole: readonly string[], [theirs, own]: [theirs: Source, own: Source], outbox = this.outbox): void {
-    const touched = new Map<string, Map<string, Source>>();
-    const touch = (entity: string, id: string, source: Source) => touched.set(entity, (touched.get(entity) ?? new Map()).set(id, source));
-    for (const entity of whole) for (const id of this.table(entity).ids()) touch(entity, id, theirs);
-    if (outbox !== this.outbox) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
+    const touched = new Map<string, [entity: string, id: string, source: Source, before: Row | undefined]>();
+    const touch = (entity: string, id: string, source: Source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
+    const edited = outbox !== this.outbox;
+    for (const entity of whole) for (const { id } of this.table(entity).known()) touch(entity, id, theirs);
+    if (edited) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
     for (const { entity, id, by } of rows) touch(entity, id, by === this.clientID ? own : theirs);
-    const before = [...touched].map(([entity, ids]) => [entity, [...ids].map(([id, source]) => [id, source, this.table(entity).get(id)] as const)] as const);
 
-    for (const entity of whole) this.table(entity).replace([]);
+    for (const entity of whole) this.table(entity).clear();
     for (const row of rows) this.table(row.entity).put(row);
-    const count = this.outbox.length;
-    if (outbox !== this.outbox) {
+    if (edited) {
       this.outbox = outbox;
       for (const [entity, table] of this.#tables) table.edit(outbox.filter((e) => e.entity === entity));
     }
-    for (const [entity, ids] of before) this.#tell(entity, ids.filter(([id, , row]) => !same(row, this.table(entity).get(id))));
-    if (outbox.length !== count) this.events.pending(outbox.length);
-  }
-
-  #tell(entity: string, changed: readonly (readonly [id: string, source: Source, row: Row | undefined])[]): void {
-    for (const source of ['remote', 'local', 'tab'] as const) {
-      const ids = changed.filter((c) => c[1] === source).map(([id]) => id);
-      if (ids.length) this.events.changed(entity, ids, source);
+    const told = new Map<string, [entity: string, ids: string[], source: Source]>();
+    for (const [entity, id, source, before] of touched.values()) {
+      if (same(before, this.table(entity).get(id))) continue;
+      const key = `${entity} ${source}`;
+      if (!told.has(key)) told.set(key, [entity, [], source]);
+      told.get(key)![1].push(id);
     }
+    for (const event of told.values()) this.#events.changed(...event);
+    if (edited) this.#events.pending(outbox.length);
   }
 
   #leading(job: () => Promise<void>): Promise<void> {

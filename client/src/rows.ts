@@ -2,7 +2,7 @@ import type { Entry, Held } from './outbox';
 import type { Row } from './wire';
 
 /** same compares rows by value. */
-export const same = (a: Row | undefined, b: Row | undefined) => a === b || (!!a && !!b && JSON.stringify(a) === JSON.stringify(b));
+export const same = (a: Row | undefined, b: Row | undefined) => a === b || JSON.stringify(a) === JSON.stringify(b);
 
 /**
  * Rows is one table as this device sees it: the server's rows, and on top of
@@ -21,9 +21,9 @@ export class Rows {
     return this.#held.get(id);
   }
 
-  /** ids lists every row that the server spoke of. */
-  ids(): Iterable<string> {
-    return this.#held.keys();
+  /** known is every row that the server spoke of. */
+  known(): Iterable<Held> {
+    return this.#held.values();
   }
 
   /**
@@ -37,13 +37,12 @@ export class Rows {
   }
 
   /**
-   * replace puts other rows in the place of everything held. What was held before
-   * has no say: after a restored backup the versions may be smaller than they were.
+   * clear forgets what the server said. What comes after may be older: after a
+   * restored backup versions are smaller than they were.
    */
-  replace(rows: Iterable<Held>): void {
-    this.#held = new Map();
+  clear(): void {
+    this.#held.clear();
     this.#changed();
-    for (const row of rows) this.put(row);
   }
 
   /** edit lays these edits over the rows, instead of those before. */

@@ -29,7 +29,7 @@ function whenRead(start: () => void): void {
 }
 
 if (!script?.src) {
-  console.error('gormsync: load the client by <script src="…/sync/client.js" data-entities="…">; in a module import gormsync-client instead');
+  console.error('gormsync: load it by <script src="…/client.js" data-entities="…">, or import gormsync-client');
 } else if (!window.gormsync) { // a second tag, or the same one run again by a page swap, changes nothing
   const client = (window.gormsync = fromTag(script));
   whenRead(() => client.start());

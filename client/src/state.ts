@@ -80,12 +80,11 @@ export const table: Record<State, Partial<Record<Event, Step>>> = {
 export const initial: Machine = { state: 'idle', failures: 0, wasLive: false };
 
 /** next is the machine after an event and what is to be done; null if the event means nothing. */
-export function next(machine: Machine, event: Event): { machine: Machine; run?: Effect } | null {
+export function next(machine: Machine, event: Event): { machine: Machine; run: Effect | undefined } | null {
   const step = table[machine.state][event];
   if (!step) return null;
   const failures = step.failures === 'add' ? machine.failures + 1 : step.failures === 'clear' ? 0 : machine.failures;
-  const moved = { state: step.to, failures, wasLive: machine.wasLive || step.to === 'live' };
-  return step.run ? { machine: moved, run: step.run } : { machine: moved };
+  return { machine: { state: step.to, failures, wasLive: machine.wasLive || step.to === 'live' }, run: step.run };
 }
 
 /** What a page is told: live, not yet, not now, or not any more. */

@@ -38,9 +38,12 @@ function complete(tx: IDBTransaction): Promise<void> {
 export class Store {
   /** Whether rows are kept; false when there is room for the edits only. */
   rows = true;
+  readonly #name: string;
   #db: Promise<IDBDatabase> | undefined;
 
-  constructor(readonly name: string) {}
+  constructor(name: string) {
+    this.#name = name;
+  }
 
   /** load reads everything. */
   load(): Promise<Saved> {
@@ -94,9 +97,8 @@ export class Store {
   }
 
   /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
-  async page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void> {
-    if (!this.rows) return;
-    await this.#write(all, async (tx) => {
+  page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void> {
+    return this.#write(all, async (tx) => {
       if (!this.rows) return;
       const store = tx.objectStore(rowsStore);
       for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
@@ -153,7 +155,7 @@ export class Store {
   }
 
   async #open(): Promise<IDBDatabase> {
-    const request = indexedDB.open(this.name, 1);
+    const request = indexedDB.open(this.#name, 1);
     request.onupgradeneeded = () => {
       const db = request.result;
       db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });

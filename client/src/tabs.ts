@@ -13,25 +13,30 @@ export interface TabEvents<Message> {
  */
 export class Tabs<Message> {
   leader = false;
+  readonly #name: string;
+  readonly #on: TabEvents<Message>;
   #channel: BroadcastChannel | undefined;
   #wanted = new AbortController();
   #release = () => {};
 
   constructor(
-    readonly name: string,
-    readonly on: TabEvents<Message>,
-  ) {}
+    name: string,
+    on: TabEvents<Message>,
+  ) {
+    this.#name = name;
+    this.#on = on;
+  }
 
   /** join takes part in the election; without a common store a tab leads itself. */
   join(common: boolean): void {
     const { locks } = navigator;
     if (common) {
-      this.#channel = new BroadcastChannel(this.name);
-      this.#channel.onmessage = ({ data }) => this.on.heard(data as Message);
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#on.heard(data as Message);
     }
     if (!common || !locks) return this.#lead(!common);
     const { signal } = (this.#wanted = new AbortController());
-    locks.request(this.name, { signal }, () => this.#reign(signal)).catch(() => {}); // given up
+    locks.request(this.#name, { signal }, () => this.#reign(signal)).catch(() => {}); // given up
   }
 
   /** leave gives the lead up, and is not heard any more. */
@@ -41,7 +46,7 @@ export class Tabs<Message> {
     this.#channel = undefined;
     if (!this.leader) return;
     this.leader = false;
-    await this.on.resign();
+    await this.#on.resign();
     this.#release();
   }
 
@@ -52,7 +57,7 @@ export class Tabs<Message> {
 
   #lead(alone: boolean): void {
     this.leader = true;
-    this.on.lead(alone);
+    this.#on.lead(alone);
   }
 
   async #reign({ aborted }: AbortSignal): Promise<void> {

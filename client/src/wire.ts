@@ -47,6 +47,19 @@ export interface PushChange {
 export interface Refusal {
   code: string;
   message: string;
+  /** The column that it is about. */
+  field?: string;
+}
+
+/** A field of which the edit's value does not stand. */
+export interface Conflict {
+  field: string;
+  server_value: unknown;
+  server_timestamp: string;
+  client_value: unknown;
+  client_timestamp: string;
+  /** The strategy that settled it. */
+  resolution: string;
 }
 
 /** What became of one edit. */
@@ -58,6 +71,7 @@ export interface PushResult {
   version?: number;
   /** The row as it stands now; null when there is none. */
   data?: Row | null;
+  conflicts?: Conflict[];
   error?: Refusal;
 }
 
@@ -87,16 +101,8 @@ export const ping: ClientFrame = { type: 'ping' };
 
 /** changesOf lists the row changes that a frame carries; a leave is a delete to whoever had the row. */
 export function changesOf(frame: ServerFrame): Change[] {
-  switch (frame.type) {
-    case 'change':
-      return [frame.change];
-    case 'changes':
-      return frame.changes;
-    case 'leave':
-      return [{ ...frame, id: frame.version, action: 'delete', data: null }];
-    default:
-      return [];
-  }
+  if (frame.type === 'leave') return [{ ...frame, id: frame.version, action: 'delete', data: null }];
+  return frame.type === 'changes' ? frame.changes : frame.type === 'change' ? [frame.change] : [];
 }
 
 /** snapshotURL is where all rows of an entity are. */
@@ -130,18 +136,7 @@ export function judgeStatus(status: number): 'failed' | 'refused' | 'reset' {
 
 /** judgeError does the same for the code of an error frame; null means that the feed goes on. */
 export function judgeError(code: string): 'failed' | 'refused' | 'reset' | null {
-  switch (code) {
-    case 'cursor_expired':
-    case 'bad_cursor':
-      return 'reset';
-    case 'unauthorized':
-    case 'forbidden':
-    case 'unknown_entity':
-    case 'refused':
-      return 'refused';
-    case 'busy':
-      return 'failed';
-    default:
-      return null;
-  }
+  if (/^(cursor_expired|bad_cursor)$/.test(code)) return 'reset';
+  if (/^(unauthorized|forbidden|unknown_entity|refused)$/.test(code)) return 'refused';
+  return code === 'busy' ? 'failed' : null;
 }

@@ -49,12 +49,13 @@ describe('put', () => {
   });
 });
 
-test('replace believes a snapshot whose versions are smaller: a restored backup', () => {
+test('after clear, smaller versions are believed: a restored backup', () => {
   const rows = new Rows();
   rows.put(held('a', 50, 'after the backup'));
   rows.put(held('b', 51, null));
   rows.put(held('c', 52, 'not in the backup'));
-  rows.replace([held('a', 3, 'backup'), held('b', 4, 'backup')]);
+  rows.clear();
+  for (const row of [held('a', 3, 'backup'), held('b', 4, 'backup')]) rows.put(row);
   expect(titles(rows)).toEqual({ a: 'backup', b: 'backup' });
   rows.put(held('a', 5, 'goes on'));
   expect(titles(rows)).toEqual({ a: 'goes on', b: 'backup' });
