@@ -41,6 +41,11 @@ export class Program {
     });
   }
 
+  /** Whether it runs. */
+  get running(): boolean {
+    return !!this.#process;
+  }
+
   /** stop asks it to end, as Ctrl+C does, and gives its exit code. */
   async stop(): Promise<number | null> {
     const child = this.#process;
