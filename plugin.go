@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,7 +133,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	if p.cfg.Poll > 0 {
 		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
 	}
-	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 {
+	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
 	return nil
@@ -141,21 +142,28 @@ func (p *Plugin) Start(ctx context.Context) error {
 // sweepEvery is how often the log is cleaned up.
 const sweepEvery = time.Hour
 
-// sweep cleans up from time to time. What fails is tried again next time.
+// sweep cleans the log up at once, since a process may live for less than an hour,
+// and then from time to time. What fails is tried again next time.
 func (p *Plugin) sweep(ctx context.Context) {
-	listener.Poll(ctx, sweepEvery, func() {
-		for _, job := range []struct {
-			keep time.Duration
-			run  func(context.Context, time.Duration) (int64, error)
-		}{{p.cfg.Retention, p.log.Cleanup}, {p.cfg.MutationRetention, p.log.ForgetMutations}} {
-			if job.keep < 0 {
-				continue
-			}
-			if _, err := job.run(ctx, job.keep); err != nil && ctx.Err() == nil {
-				p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
-			}
+	clean := func() {
+		if err := p.clean(ctx); err != nil && ctx.Err() == nil {
+			p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
 		}
-	})
+	}
+	clean()
+	listener.Poll(ctx, sweepEvery, clean)
+}
+
+func (p *Plugin) clean(ctx context.Context) (err error) {
+	if p.cfg.MutationRetention > 0 {
+		_, err = p.log.ForgetMutations(ctx, p.cfg.MutationRetention)
+	}
+	if p.cfg.Retention > 0 {
+		_, cleanupErr := p.log.Cleanup(ctx, p.cfg.Retention)
+		return errors.Join(err, cleanupErr)
+	}
+	_, thinErr := p.log.Thin(ctx)
+	return errors.Join(err, thinErr)
 }
 
 // Cleanup removes changes older than that from both logs now, and gives the

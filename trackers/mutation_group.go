@@ -43,6 +43,7 @@ func (v *verdict) Error() string { return string(v.result.Status) }
 // pushGroup runs a group until it has results. What cannot be done is undone with
 // its transaction, and another one stores the refusals.
 func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models.PushResult {
+	by.Actor = storable(by.Actor)
 	g := &group{log: l, by: by, all: all}
 	for i := range all {
 		if all[i].Refused != nil {
