@@ -102,11 +102,11 @@ func (c Config) validate() error {
 	if c.Retention < 0 && c.Retention != -1 {
 		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
 	}
-	if !tablePrefix.MatchString(c.TablePrefix) {
-		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)
-	}
 	if c.MutationRetention < 0 && c.MutationRetention != -1 {
 		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
+	}
+	if !tablePrefix.MatchString(c.TablePrefix) {
+		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)
 	}
 	var errs []error
 	for _, e := range c.Entities {

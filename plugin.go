@@ -154,17 +154,16 @@ func (p *Plugin) sweep(ctx context.Context) {
 	listener.Poll(ctx, sweepEvery, clean)
 }
 
-func (p *Plugin) clean(ctx context.Context) error {
-	var forgotten error
+func (p *Plugin) clean(ctx context.Context) (err error) {
 	if p.cfg.MutationRetention > 0 {
-		_, forgotten = p.log.ForgetMutations(ctx, p.cfg.MutationRetention)
+		_, err = p.log.ForgetMutations(ctx, p.cfg.MutationRetention)
 	}
 	if p.cfg.Retention > 0 {
-		_, err := p.log.Cleanup(ctx, p.cfg.Retention)
-		return errors.Join(err, forgotten)
+		_, cleanupErr := p.log.Cleanup(ctx, p.cfg.Retention)
+		return errors.Join(err, cleanupErr)
 	}
-	_, err := p.log.Thin(ctx)
-	return errors.Join(err, forgotten)
+	_, thinErr := p.log.Thin(ctx)
+	return errors.Join(err, thinErr)
 }
 
 // Cleanup removes changes older than that from both logs now, and gives the

@@ -114,3 +114,24 @@ func TestPullSeveralRefuses(t *testing.T) {
 		require.Equal(t, http.StatusGone, a.getSeveral(t, "?since="+cursor).Status)
 	})
 }
+
+// What a new version of the application hides is taken from the clients too: they
+// have to take the entity anew, and only that one.
+func TestHidingAColumnResetsItsReaders(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		entities := []gormsync.Entity{{Model: &Todo{}}, {Model: &Note{}}}
+		old := start(t, d, func(cfg *gormsync.Config) { cfg.Entities = entities })
+		require.NoError(t, old.db.Create(&Todo{ID: "a", Title: "a secret"}).Error)
+		cursor := old.getSeveral(t, "?since=now").Cursor
+		require.NoError(t, old.db.Create(&Todo{ID: "b", Title: "a secret"}).Error)
+
+		hidden := []gormsync.Entity{{Model: &Todo{}, Hide: []string{"title"}}, {Model: &Note{}}}
+		a := serve(t, d.Open(t), gormsync.Config{Entities: hidden, Authorize: gormsync.UnsafeAllowAll, Poll: -1})
+		got := a.getSeveral(t, "?since="+cursor)
+		require.Equal(t, []string{"todos"}, got.Anew)
+		require.Equal(t, []string{"create b"}, got.lines())
+		require.NotContains(t, string(got.Changes[0].Data), "secret")
+		require.Equal(t, http.StatusGone, a.get(t, "/api/sync/todos?since="+cursor).Status)
+		require.Equal(t, http.StatusOK, a.get(t, "/api/sync/notes?since="+cursor).Status)
+	})
+}

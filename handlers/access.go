@@ -57,10 +57,11 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	if err != nil {
 		return trackers.Filter{}, Access{}, h.authError(err)
 	}
-	if h.log.Entity(entity) == nil || !access.Read {
+	tracked := h.log.Entity(entity)
+	if tracked == nil || !access.Read {
 		return trackers.Filter{}, Access{}, unknownEntity(entity)
 	}
-	f := trackers.Filter{Entity: entity, All: access.AllScopes}
+	f := trackers.Filter{Entity: entity, All: access.AllScopes, Generation: tracked.Generation}
 	if !f.All {
 		f.Scopes, err = h.log.Canonical(ctx, entity, access.Scopes)
 	}

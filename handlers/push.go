@@ -195,8 +195,10 @@ func unheard(mutations []trackers.Mutation, results []models.PushResult) bool {
 // that no client can go on from it and miss what others did before.
 func (h *Handlers) here(ctx context.Context) (cursor, version string) {
 	c, err := h.log.Position(ctx)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		h.logger.Warn("gormsync: the cursor behind a push could not be read", "error", err)
+	}
+	if err != nil {
 		return "", ""
 	}
 	return c.String(), c.Version()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
@@ -48,7 +49,11 @@ func (p *fieldPush) add(raw json.RawMessage, entity string, w writer) {
 	}
 	p.fields = append(p.fields, f)
 	if n := len(p.mutations); n > 0 && joins(&p.mutations[n-1], &m, string(f.Field)) {
-		p.mutations[n-1].Data[string(f.Field)] = m.Data[string(f.Field)]
+		last := &p.mutations[n-1]
+		last.Data[string(f.Field)] = m.Data[string(f.Field)]
+		if m.At.After(last.At) {
+			last.At = m.At
+		}
 	} else {
 		p.mutations = append(p.mutations, m)
 	}
@@ -58,7 +63,7 @@ func (p *fieldPush) add(raw json.RawMessage, entity string, w writer) {
 // joins tells whether a field is one more of the same mutation.
 func joins(last, next *trackers.Mutation, field string) bool {
 	_, twice := last.Data[field]
-	return next.MutationID != "" && last.MutationID == next.MutationID && last.ID == next.ID && last.At.Equal(next.At) &&
+	return next.MutationID != "" && last.MutationID == next.MutationID && last.ID == next.ID &&
 		!twice && last.Refused == nil && next.Refused == nil
 }
 
@@ -130,12 +135,8 @@ func (h *Handlers) fieldAnswer(ctx context.Context, p *fieldPush, results []mode
 	if err != nil {
 		return a, err
 	}
-	lost := map[[2]string]bool{}
 	for i := range results {
-		for _, c := range results[i].Conflicts {
-			a.Conflicts = append(a.Conflicts, c)
-			lost[[2]string{c.EntityID, c.Field}] = true
-		}
+		a.Conflicts = append(a.Conflicts, results[i].Conflicts...)
 	}
 	for i, at := range p.of {
 		r, field := &results[at], string(p.fields[i].Field)
@@ -143,9 +144,11 @@ func (h *Handlers) fieldAnswer(ctx context.Context, p *fieldPush, results []mode
 		if r.Version != nil {
 			one.Version = *r.Version
 		}
-		if lost[[2]string{r.ID, field}] {
+		lost := slices.ContainsFunc(r.Conflicts, func(c models.Conflict) bool { return c.Field == field })
+		switch {
+		case lost:
 			one.Status = models.PushConflict
-		} else if one.Status == models.PushMerged {
+		case one.Status == models.PushMerged:
 			one.Status = models.PushApplied
 		}
 		if one.Status.Done() {

@@ -40,7 +40,7 @@ func cursors() *rapid.Generator[models.Cursor] {
 			c.Page = &models.Page{After: rapid.String().Draw(t, "after")}
 		}
 		for _, entity := range rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "entities") {
-			c.Covers = append(c.Covers, models.CoverOf(entity, rapid.Bool().Draw(t, "all"), []string{entity}))
+			c.Covers = append(c.Covers, models.CoverOf(entity, 0, rapid.Bool().Draw(t, "all"), []string{entity}))
 		}
 		return c
 	})

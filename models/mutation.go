@@ -15,9 +15,10 @@ type Mutation struct {
 	Request  string `gorm:"column:request;not null"`
 	Entity   string `gorm:"column:entity;not null"`
 	EntityID string `gorm:"column:entity_id;not null;default:''"`
-	// Status is the answer's; empty while the mutation is being worked on.
-	Status  PushStatus `gorm:"column:status;not null;default:''"`
-	Version int64      `gorm:"column:version;not null;default:0"`
+	// Status is the answer's.
+	Status PushStatus `gorm:"column:status;not null;default:''"`
+	// Version is the answer's; -1 when the row could not be looked at.
+	Version int64 `gorm:"column:version;not null;default:0"`
 	// Error is the answer's error as JSON; nil for none.
 	Error     JSON      `gorm:"column:error"`
 	CreatedAt time.Time `gorm:"column:created_at;not null;autoCreateTime:false"`

@@ -77,6 +77,9 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 				db.Error = &statementError{db.Error}
 			}
 			if db.Error == nil {
+				_ = db.AddError(l.fresh(pool, db, ic.changes))
+			}
+			if db.Error == nil {
 				_ = db.AddError(l.record(pool, db, ic.changes))
 			}
 			if ic.changes != nil {

@@ -54,6 +54,9 @@ type Tracked struct {
 	Name string
 	// Schema is GORM's view of the model.
 	Schema *schema.Schema
+	// Generation counts how often the entity's scope column or hidden columns have
+	// changed since it was tracked first.
+	Generation uint32
 
 	hidden map[string]bool // by column
 	soft   []*schema.Field // columns that mark a row as deleted

@@ -22,10 +22,13 @@ type Filter struct {
 	// All is every row, whatever its scope; otherwise only those of Scopes.
 	All    bool
 	Scopes []string
+	// Generation is that of the entity, as Log.Entity tells; cursors that are
+	// given to clients need it.
+	Generation uint32
 }
 
 // Cover is what a cursor remembers of the filter.
-func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.All, f.Scopes) }
+func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.Generation, f.All, f.Scopes) }
 
 // Sees reports whether the filter lets a change through.
 func (f *Filter) Sees(c *models.Change) bool {

@@ -42,18 +42,18 @@ func (c *column) spelled(text string) (string, bool) {
 // would have it. The errors are for the client.
 func (c *column) decode(ctx context.Context, model reflect.Value, raw models.JSON) (models.JSON, error) {
 	field := c.field.ReflectValueOf(ctx, model)
-	if isNull(raw) {
+	if isNull(raw) { // a field that cannot hold it gets its zero
 		field.SetZero()
-	} else {
-		for field.Kind() == reflect.Pointer {
-			field.Set(reflect.New(field.Type().Elem()))
-			field = field.Elem()
-		}
-		if err := c.decodeInto(field, raw); err != nil {
-			return nil, err
-		}
+		return raw, nil
 	}
-	if c.json && !isNull(raw) {
+	for field.Kind() == reflect.Pointer {
+		field.Set(reflect.New(field.Type().Elem()))
+		field = field.Elem()
+	}
+	if err := c.decodeInto(field, raw); err != nil {
+		return nil, err
+	}
+	if c.json {
 		var b bytes.Buffer
 		err := json.Compact(&b, raw)
 		return b.Bytes(), err

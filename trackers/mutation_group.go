@@ -43,6 +43,7 @@ func (v *verdict) Error() string { return string(v.result.Status) }
 // pushGroup runs a group until it has results. What cannot be done is undone with
 // its transaction, and another one stores the refusals.
 func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models.PushResult {
+	by.Actor = storable(by.Actor)
 	g := &group{log: l, by: by, all: all}
 	for i := range all {
 		if all[i].Refused != nil {
@@ -224,15 +225,13 @@ func (g *group) failed(i int, err error) error {
 // was refused is refused again, each with the row as it is now.
 func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 	m := &g.all[i]
-	switch {
-	case seen.Request == "":
+	if seen.Request == "" {
 		g.results[i] = g.named(i, models.PushResult{Status: models.PushRejected,
 			Error: refuse("mutation_reused", "", "This mutation_id was used for another change; give every change its own.")})
-		return g.alone(i)
-	case seen.Status == "":
-		g.results[i] = g.named(i, models.PushResult{Status: models.PushRejected,
-			Error: refuse("mutation_reused", "", "This mutation_id is in the request twice; give every change its own.")})
-		return g.alone(i)
+		if len(g.all) == 1 || g.forced != nil {
+			return nil
+		}
+		return &verdict{at: i, result: g.results[i]}
 	}
 	r := models.PushResult{ID: seen.EntityID, Status: seen.Status}
 	if r.Status.Done() {
@@ -247,18 +246,14 @@ func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 	if r.ID != m.ID {
 		r.ClientRef = m.ID
 	}
+	if seen.Version < 0 {
+		g.results[i] = g.named(i, r)
+		return nil
+	}
 	w, err := g.open(ctx, m, seen.EntityID)
 	if err != nil {
 		return err
 	}
 	g.results[i] = g.named(i, w.answer(r))
 	return nil
-}
-
-// alone: in a group, what cannot be done stops the others.
-func (g *group) alone(i int) error {
-	if len(g.all) == 1 || g.forced != nil {
-		return nil
-	}
-	return &verdict{at: i, result: g.results[i]}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -69,7 +70,7 @@ func (p *plan) entityKey(ctx context.Context, id string) (keys []any, canonical 
 		if ok {
 			keys[i], parts[i], ok = p.value(ctx, k, text)
 		}
-		if !ok {
+		if v := reflect.ValueOf(keys[i]); !ok || (v.CanUint() && v.Uint() > math.MaxInt64) { // no database has such a number
 			return nil, "", models.ErrBadID
 		}
 	}

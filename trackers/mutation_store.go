@@ -66,7 +66,7 @@ func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutati
 		}
 		failure = text
 	}
-	var version int64
+	version := int64(-1) // the row could not be looked at
 	if r.Version != nil {
 		version = *r.Version
 	}
