@@ -1,17 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rhtmx/gormsync"
 )
 
 // visitor uses the example without a network: requests go straight to its routes.
@@ -195,4 +199,16 @@ func TestPushedEditsObeyTheModelsRules(t *testing.T) {
 	require.Empty(t, a.titles())
 	require.Contains(t, push(fmt.Sprintf(create, "m2", "Fine")), `"status":"applied"`)
 	require.Equal(t, []string{"Fine"}, a.titles())
+}
+
+// models.d.ts is what page.js is checked against. UPDATE_TYPES=1 writes it anew.
+func TestTypesAreThoseOfTheModels(t *testing.T) {
+	var types bytes.Buffer
+	require.NoError(t, gormsync.WriteTypes(&types, newApp(t).sync))
+	if os.Getenv("UPDATE_TYPES") != "" {
+		require.NoError(t, os.WriteFile("models.d.ts", types.Bytes(), 0o600))
+	}
+	kept, err := os.ReadFile("models.d.ts")
+	require.NoError(t, err)
+	require.Equal(t, types.String(), string(kept))
 }

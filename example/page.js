@@ -7,7 +7,9 @@ const input = form.elements.title;
 const gone = 200; // ms that a deleted row takes to fade, as in page.css
 const shapes = Object.fromEntries(['row', 'conflict'].map((name) => [name, $(`#${name}`).content.firstElementChild]));
 
-/** The collection of the to-dos; see follow. */
+/** @typedef {import('./models').Todo} Todo The model's row, as gormsync.WriteTypes wrote it. */
+
+/** @type {import('../client/src/collection').Collection<Todo>} */
 let todos;
 
 function fill(row, { id, title, done }) {
@@ -96,9 +98,11 @@ const edits = {
     $('details', rowOf(id)).open = false;
   },
   delete(_, id) {
-    const { created_at, updated_at, ...todo } = todos.get(id) ?? {};
+    const todo = todos.get(id);
+    if (!todo) return;
+    const { created_at, updated_at, ...fields } = todo; // those two the server sets
     todos.delete(id);
-    offer(`Deleted “${todo.title}”.`, () => todos.insert(todo, id));
+    offer(`Deleted “${todo.title}”.`, () => todos.insert(fields, id));
   },
 };
 
@@ -107,6 +111,7 @@ function submit(event) {
   const [, table, id, kind = 'add'] = new URL(action).pathname.split('/');
   if (table !== 'todos') return;
   event.preventDefault();
+  /** @type {any} */
   const fields = Object.fromEntries(new FormData(event.target));
   const bad = 'title' in fields && !fields.title.trim();
   complain(bad ? `Write what is to be done, in 1 to ${input.maxLength} characters.` : '');
@@ -168,7 +173,7 @@ function clash({ id, conflicts = [], mine, theirs }) {
 }
 
 async function follow(gormsync) {
-  todos = gormsync.collection('todos');
+  todos = /** @type {any} */ (gormsync.collection('todos'));
   const state = () => show(gormsync);
   gormsync.on('status', state);
   gormsync.on('pending', state);
@@ -179,7 +184,7 @@ async function follow(gormsync) {
   state();
   await gormsync.ready;
   // Before the first snapshot is in, the page shows what the server wrote into it.
-  if (!todos.all().length && gormsync.status !== 'live') await new Promise((known) => gormsync.on('status', ({ status }) => status === 'live' && known()));
+  if (!todos.all().length && gormsync.status !== 'live') await new Promise((known) => gormsync.on('status', ({ status }) => status === 'live' && known(undefined)));
   todos.subscribe(draw);
   gormsync.on('change', glow);
 }

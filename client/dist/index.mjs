@@ -168,14 +168,15 @@ var Store = class {
     });
   }
   /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-  add(entry, follows) {
-    return this.#write(follows ? all : [outboxStore], async (tx) => {
+  async add(entry, follows) {
+    let added;
+    await this.#write(follows ? all : [outboxStore], async (tx) => {
       const outbox = tx.objectStore(outboxStore);
       const key = [entry.entity, entry.id];
       if (follows && !await result(outbox.index("row").count(key))) entry.client_version = (await result(tx.objectStore(rowsStore).get(key)))?.version;
-      const added = outbox.add(entry);
-      return () => entry.seq = added.result;
+      added = outbox.add(entry);
     }, "strict");
+    entry.seq = added?.result;
   }
   /** settle removes and changes edits, and stores what their rows are now. */
   settle(gone, moved, rows) {
@@ -215,9 +216,7 @@ var Store = class {
   async #write(names, work, durability = "default") {
     const write = () => this.#run(async (db) => {
       const tx = db.transaction(names, "readwrite", { durability });
-      const done = complete(tx);
-      const [after] = await Promise.all([work(tx), done]);
-      after?.();
+      await Promise.all([complete(tx), work(tx)]);
     });
     try {
       await write();

@@ -76,14 +76,15 @@ export class Store {
   }
 
   /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-  add(entry: Entry, follows: boolean): Promise<void> {
-    return this.#write(follows ? all : [outboxStore], async (tx) => {
+  async add(entry: Entry, follows: boolean): Promise<void> {
+    let added: IDBRequest | undefined;
+    await this.#write(follows ? all : [outboxStore], async (tx) => {
       const outbox = tx.objectStore(outboxStore);
       const key = [entry.entity, entry.id];
       if (follows && !(await result(outbox.index('row').count(key)))) entry.client_version = (await result<Held | undefined>(tx.objectStore(rowsStore).get(key)))?.version;
-      const added = outbox.add(entry);
-      return () => (entry.seq = added.result as number);
+      added = outbox.add(entry);
     }, 'strict');
+    entry.seq = added?.result as number; // not before it is safe
   }
 
   /** settle removes and changes edits, and stores what their rows are now. */
@@ -125,13 +126,11 @@ export class Store {
   }
 
   /** When the disk is full, the rows make room: the server has them, the edits are here only. */
-  async #write(names: string[], work: (tx: IDBTransaction) => void | Promise<void | (() => void)>, durability: IDBTransactionDurability = 'default'): Promise<void> {
+  async #write(names: string[], work: (tx: IDBTransaction) => void | Promise<void>, durability: IDBTransactionDurability = 'default'): Promise<void> {
     const write = () =>
       this.#run(async (db) => {
         const tx = db.transaction(names, 'readwrite', { durability });
-        const done = complete(tx);
-        const [after] = await Promise.all([work(tx), done]);
-        after?.();
+        await Promise.all([complete(tx), work(tx)]);
       });
     try {
       await write();
