@@ -1,6 +1,6 @@
 // Builds dist/ from src/: client.js for a script tag and for Go's embed,
 // index.mjs for bundlers. The types are tsc's part, see package.json.
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -27,6 +27,8 @@ async function small(script) {
 export async function bundles() {
   return {
     'client.js': await small(await bundle('src/script.ts', { format: 'iife', minify: true, banner: { js: banner } })),
+    LICENSE: await readFile(`${root}../LICENSE`, 'utf8'),
+    'react.mjs': await bundle('src/react.ts', { format: 'esm', packages: 'external' }),
     'index.mjs': await bundle('src/index.ts', { format: 'esm', packages: 'external' }),
   };
 }

@@ -21,6 +21,8 @@ interface Subscribe {
 export class MockServer {
   /** Pages by path; each is the head and the body. */
   pages: Record<string, [string, string]> = { '/': [tag, ''] };
+  /** Files by path; each is its type and text. */
+  files: Record<string, [type: string, text: string]> = {};
   /** Every subscribe message that arrived. */
   subscribes: Subscribe[] = [];
   /** Snapshots served, by entity. */
@@ -145,6 +147,8 @@ export class MockServer {
     const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
     if (pathname === '/api/sync/client.js') return void res.writeHead(200, { 'content-type': 'text/javascript' }).end(script);
     if (!pathname.startsWith('/api/')) {
+      const file = this.files[pathname];
+      if (file) return void res.writeHead(200, { 'content-type': `${file[0]}; charset=utf-8` }).end(file[1]);
       const found = this.pages[pathname];
       if (!found) return void res.writeHead(404).end();
       return void res.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page(...found));

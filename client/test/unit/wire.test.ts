@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { changesOf, eventsURL, judgeClose, judgeError, judgeStatus, ping, pullURL, pushURL, snapshotURL, socketURL, subscribe, type ServerFrame, type Snapshot } from '../../src/wire';
+import { settle } from '../../src/outbox';
+import { changesOf, eventsURL, judgeClose, judgeError, judgeStatus, ping, pullURL, pushURL, snapshotURL, socketURL, subscribe, type PushResult, type ServerFrame, type Snapshot } from '../../src/wire';
 
 // The golden files are read by the Go tests too: they are what both sides mean.
 const folder = new URL('../../../testdata/wire/', import.meta.url);
@@ -9,6 +10,16 @@ const golden = <T>(name: string) => JSON.parse(readFileSync(new URL(`${name}.jso
 test('what a follower sends', () => {
   expect(subscribe({ todos: 'cAQAAKoPABAAA0EeqJQ', lists: 'cAQAAKoPAEQAAyqrLvg' })).toEqual(golden('subscribe'));
   expect(ping).toEqual(golden('ping'));
+});
+
+test('the answers to a push', () => {
+  const sent = ['m1', 'm2'].map((mutation_id, i) => ({ entity: 'todos', id: ['5', 'tmp-1'][i] as string, action: 'update' as const, data: { done: false }, mutation_id, timestamp: '2026-01-02T03:04:05Z' }));
+  const { gone, rows, outcomes } = settle(sent, sent, golden<{ results: PushResult[] }>('pushed').results);
+  expect(gone).toEqual(sent);
+  expect(rows.map((row) => [row.id, row.version])).toEqual([['5', 20], ['7', 19]]);
+  expect(outcomes.map(({ id, status, conflicts }) => [id, status, conflicts?.map((c) => [c.field, c.server_value, c.client_value])])).toEqual([
+    ['5', 'merged', [['done', true, false]]], ['7', 'applied', undefined],
+  ]);
 });
 
 test('a snapshot', () => {
