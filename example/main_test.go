@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -211,4 +212,14 @@ func TestTypesAreThoseOfTheModels(t *testing.T) {
 	kept, err := os.ReadFile("models.d.ts")
 	require.NoError(t, err)
 	require.Equal(t, types.String(), string(kept))
+}
+
+func TestTheReadmeWalksThroughItInTheSameWords(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	steps := regexp.MustCompile(`(?m)^ *(\d\. .*)$`).FindAllStringSubmatch(welcome, -1)
+	require.Len(t, steps, 5)
+	for _, step := range steps {
+		require.Contains(t, string(readme), step[1])
+	}
 }

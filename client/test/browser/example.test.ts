@@ -229,7 +229,6 @@ test('the page in every shape', async () => {
     await page.getByText('1 of 5 done').waitFor();
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing is cut off or scrolls sideways').toBe(true);
   }
-  await phone.screenshot({ path: picture('phone.png') });
   const png = await portrait(await browser.newPage({ deviceScaleFactor: 2 }), [light, dark], picture('example.png'));
   expect(png.length, 'bytes: the README shows it').toBeLessThan(400_000);
 });
