@@ -299,17 +299,21 @@ var Replica = class {
       this.clientID = await store.clientID(uuid);
       this.#store = store;
     } catch (error) {
-      console.warn(`gormsync: edits do not survive this page: ${error}`);
+      this.#without(error);
     }
   }
-  /** load takes over what is stored. */
+  /** load takes over what is stored. A store that cannot be read is not used. */
   load() {
     return this.#serially(async () => {
-      const saved = this.shared && await this.#store?.load();
-      if (!saved) return;
-      this.cursors = saved.cursors;
-      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ["tab", "tab"]);
-      await this.#reread();
+      try {
+        const saved = this.shared && await this.#store?.load();
+        if (!saved) return;
+        this.cursors = saved.cursors;
+        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ["tab", "tab"]);
+        await this.#reread();
+      } catch (error) {
+        this.#without(error);
+      }
     });
   }
   /** written takes over what another tab wrote. */
@@ -385,6 +389,7 @@ var Replica = class {
   async clear() {
     await this.#serially(async () => {
       await this.#store?.clear();
+      this.#store?.close();
       this.forget();
     });
   }
@@ -393,9 +398,9 @@ var Replica = class {
     this.cursors = {};
     this.#put([], [...this.#tables.keys()], ["tab", "tab"], []);
   }
-  /** close gives the store's connection back. */
-  close() {
-    this.#store?.close();
+  #without(error) {
+    console.warn(`gormsync: edits do not survive this page: ${error}`);
+    this.#store = void 0;
   }
   async #add(entry, follows) {
     try {
@@ -933,6 +938,10 @@ var Tabs = class {
     await this.#on.resign();
     this.#release();
   }
+  /** alone does something when no tab leads. */
+  async alone(job) {
+    await (navigator.locks ? navigator.locks.request(this.#name, job) : job());
+  }
   /** post tells the other tabs. */
   post(message) {
     this.#channel?.postMessage(message);
@@ -965,6 +974,7 @@ var Client = class {
   #tabs;
   #waiting = /* @__PURE__ */ new Map();
   #status = "stopped";
+  #asked = false;
   #started;
   #ready = () => {
   };
@@ -1050,8 +1060,7 @@ var Client = class {
   async clear() {
     this.#tabs.post({ cleared: true });
     await this.stop();
-    await this.#replica.clear();
-    this.#replica.close();
+    await this.#tabs.alone(() => this.#replica.clear());
   }
   async #join() {
     if (!this.#started) return;
@@ -1095,8 +1104,9 @@ var Client = class {
     this.#emitter.emit("status", { status: status2, persistent: this.persistent });
   }
   #edit(entity, action, id, data) {
-    void navigator.storage?.persist?.().catch(() => {
+    if (!this.#asked) void navigator.storage?.persist?.().catch(() => {
     });
+    this.#asked = true;
     const { entry, stored } = this.#replica.edit(entity, action, id, data);
     const { mutation_id } = entry;
     const settled = new Promise((done) => this.#waiting.set(mutation_id, done));

@@ -63,6 +63,7 @@ export class Client {
   readonly #tabs: Tabs<Message>;
   readonly #waiting = new Map<string, (outcome: Outcome) => void>();
   #status: Status = 'stopped';
+  #asked = false;
   #started: AbortController | undefined;
   #ready = () => {};
   /** Fulfilled when the rows that the browser had stored are there. */
@@ -158,8 +159,7 @@ export class Client {
   async clear(): Promise<void> {
     this.#tabs.post({ cleared: true });
     await this.stop();
-    await this.#replica.clear();
-    this.#replica.close();
+    await this.#tabs.alone(() => this.#replica.clear()); // when the leader has written its last
   }
 
   async #join(): Promise<void> {
@@ -211,7 +211,8 @@ export class Client {
   }
 
   #edit(entity: string, action: Action, id: string, data: Row | null): Mutation {
-    void navigator.storage?.persist?.().catch(() => {}); // asked after an action of the user, as browsers want it
+    if (!this.#asked) void navigator.storage?.persist?.().catch(() => {}); // after an action of the user, as browsers want it
+    this.#asked = true;
     const { entry, stored } = this.#replica.edit(entity, action, id, data);
     const { mutation_id } = entry;
     const settled = new Promise<Outcome>((done) => this.#waiting.set(mutation_id, done));

@@ -87,18 +87,22 @@ export class Replica {
       this.clientID = await store.clientID(uuid);
       this.#store = store;
     } catch (error) {
-      console.warn(`gormsync: edits do not survive this page: ${error}`);
+      this.#without(error);
     }
   }
 
-  /** load takes over what is stored. */
+  /** load takes over what is stored. A store that cannot be read is not used. */
   load(): Promise<void> {
     return this.#serially(async () => {
-      const saved = this.shared && (await this.#store?.load());
-      if (!saved) return;
-      this.cursors = saved.cursors;
-      if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ['tab', 'tab']);
-      await this.#reread();
+      try {
+        const saved = this.shared && (await this.#store?.load());
+        if (!saved) return;
+        this.cursors = saved.cursors;
+        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ['tab', 'tab']);
+        await this.#reread();
+      } catch (error) {
+        this.#without(error);
+      }
     });
   }
 
@@ -183,6 +187,7 @@ export class Replica {
   async clear(): Promise<void> {
     await this.#serially(async () => {
       await this.#store?.clear();
+      this.#store?.close();
       this.forget();
     });
   }
@@ -193,9 +198,9 @@ export class Replica {
     this.#put([], [...this.#tables.keys()], ['tab', 'tab'], []);
   }
 
-  /** close gives the store's connection back. */
-  close(): void {
-    this.#store?.close();
+  #without(error: unknown): void {
+    console.warn(`gormsync: edits do not survive this page: ${error}`);
+    this.#store = undefined;
   }
 
   async #add(entry: Entry, follows: boolean): Promise<void> {

@@ -50,6 +50,11 @@ export class Tabs<Message> {
     this.#release();
   }
 
+  /** alone does something when no tab leads. */
+  async alone(job: () => Promise<void>): Promise<void> {
+    await (navigator.locks ? navigator.locks.request(this.#name, job) : job());
+  }
+
   /** post tells the other tabs. */
   post(message: Message): void {
     this.#channel?.postMessage(message);

@@ -45,7 +45,7 @@ export declare class Replica {
     table(entity: string): Rows;
     /** open finds out whether there is a store. */
     open(): Promise<void>;
-    /** load takes over what is stored. */
+    /** load takes over what is stored. A store that cannot be read is not used. */
     load(): Promise<void>;
     /** written takes over what another tab wrote. */
     written({ rows, whole, outbox, outcomes }: Written): Promise<void>;
@@ -70,6 +70,4 @@ export declare class Replica {
     clear(): Promise<void>;
     /** forget empties this tab's copy. */
     forget(): void;
-    /** close gives the store's connection back. */
-    close(): void;
 }

@@ -18,6 +18,8 @@ export declare class Tabs<Message> {
     join(common: boolean): void;
     /** leave gives the lead up, and is not heard any more. */
     leave(): Promise<void>;
+    /** alone does something when no tab leads. */
+    alone(job: () => Promise<void>): Promise<void>;
     /** post tells the other tabs. */
     post(message: Message): void;
 }

@@ -124,7 +124,7 @@ test('two people rename the same to-do offline: who comes second is shown both t
   const [left, right] = [await openWindow(), await openWindow()];
   await add(left, 'Buy milk');
   for (const page of [left, right]) await row(page, 'Buy milk').waitFor();
-  await program.stop();
+  await program.stop('SIGKILL');
   for (const page of [left, right]) await says(page, 'Offline');
   await rename(left, 'Buy milk', 'Buy oat milk');
   await rename(right, 'Buy milk', 'Buy soy milk');

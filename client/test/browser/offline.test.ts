@@ -203,8 +203,10 @@ test('signing out forgets rows and edits; another user sees nothing of the first
   await second.goto(url);
   await second.evaluate(() => gormsync.ready);
   expect(await pending(second)).toBe(1);
-  await page.evaluate(() => gormsync.clear());
-  await expect.poll(() => rows(second)).toEqual({});
+  expect([await page.evaluate(() => gormsync.leader), await second.evaluate(() => gormsync.leader)]).toEqual([true, false]);
+  await second.evaluate(() => gormsync.clear());
+  await expect.poll(() => rows()).toEqual({});
+  expect(await page.evaluate(() => gormsync.status)).toBe('stopped');
   await page.unroute('**/api/sync');
   await page.reload();
   await page.waitForFunction(() => gormsync.status === 'live');
