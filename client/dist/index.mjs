@@ -31,7 +31,7 @@ function settle(outbox, sent, results) {
   for (const entry of sent) {
     const result2 = results.find((r) => r.mutation_id === entry.mutation_id);
     if (!result2 || result2.status === "retry") continue;
-    const behind = outbox.filter((e) => e !== entry && e.entity === entry.entity && e.id === entry.id);
+    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
     settleOne(to, entry, behind, result2);
   }
   return to;
@@ -324,6 +324,10 @@ var Replica = class {
     });
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
+  /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+  refresh() {
+    return this.#serially(() => this.#reread());
+  }
   /** everything is what a tab needs that cannot read it from the store. */
   everything() {
     const whole = [...this.#tables.keys()];
@@ -413,6 +417,8 @@ var Replica = class {
       this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
+    this.refresh().catch(() => {
+    });
     this.#events.written({ outbox: true });
   }
   async #page(rows, whole, cursors) {
@@ -428,8 +434,9 @@ var Replica = class {
   }
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
+    if (!this.#store) return;
     const before = new Set(this.outbox.filter((e) => e.seq !== void 0).map((e) => e.mutation_id));
-    const stored = await this.#store?.outbox() ?? [];
+    const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
     this.#queue([...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))], "tab");
   }
@@ -868,6 +875,7 @@ var Pusher = class {
   }
   /** One request. It says whether to go on. */
   async #round() {
+    await this.#replica.refresh();
     const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== void 0), this.#limit);
     if (!batch.length || !this.#on) return false;
     const results = await this.#send(batch);
@@ -1096,7 +1104,8 @@ var Client = class {
       this.#follow(hello);
       this.#tabs.post({ status: this.#status, ...this.#replica.shared ? {} : this.#replica.everything() });
     }
-    void this.#replica.written(written).then(() => this.leader && written.outbox && this.#pusher.kick());
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {
+    });
   }
   #tell(status2) {
     if (status2 === this.#status) return;

@@ -201,7 +201,7 @@ export class Client {
       this.#follow(hello);
       this.#tabs.post({ status: this.#status, ...(this.#replica.shared ? {} : this.#replica.everything()) });
     }
-    void this.#replica.written(written).then(() => this.leader && written.outbox && this.#pusher.kick());
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {}); // it is read again before each push
   }
 
   #tell(status: Status): void {

@@ -60,7 +60,7 @@ export function settle(outbox: readonly Entry[], sent: readonly Entry[], results
   for (const entry of sent) {
     const result = results.find((r) => r.mutation_id === entry.mutation_id);
     if (!result || result.status === 'retry') continue;
-    const behind = outbox.filter((e) => e !== entry && e.entity === entry.entity && e.id === entry.id);
+    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
     settleOne(to, entry, behind, result as Final);
   }
   return to;

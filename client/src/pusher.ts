@@ -60,6 +60,7 @@ export class Pusher {
 
   /** One request. It says whether to go on. */
   async #round(): Promise<boolean> {
+    await this.#replica.refresh(); // of two edits of a row, the first must never be sent second
     const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== undefined), this.#limit);
     if (!batch.length || !this.#on) return false;
     const results = await this.#send(batch);

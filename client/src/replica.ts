@@ -115,6 +115,11 @@ export class Replica {
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
 
+  /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+  refresh(): Promise<void> {
+    return this.#serially(() => this.#reread());
+  }
+
   /** everything is what a tab needs that cannot read it from the store. */
   everything(): Written {
     const whole = [...this.#tables.keys()];
@@ -214,6 +219,7 @@ export class Replica {
       this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }
+    this.refresh().catch(() => {}); // the leader may have sent it and have had its answer, before this tab heard that it is stored
     this.#events.written({ outbox: true });
   }
 
@@ -231,8 +237,9 @@ export class Replica {
 
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread(): Promise<void> {
+    if (!this.#store) return;
     const before = new Set(this.outbox.filter((e) => e.seq !== undefined).map((e) => e.mutation_id));
-    const stored = (await this.#store?.outbox()) ?? [];
+    const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
     this.#queue([...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))], 'tab');
   }

@@ -49,6 +49,8 @@ export declare class Replica {
     load(): Promise<void>;
     /** written takes over what another tab wrote. */
     written({ rows, whole, outbox, outcomes }: Written): Promise<void>;
+    /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+    refresh(): Promise<void>;
     /** everything is what a tab needs that cannot read it from the store. */
     everything(): Written;
     /** loading: snapshots are being taken from now on. */

@@ -61,6 +61,12 @@ describe('settle', () => {
     expect(rows[0]?.id).toBe('42');
   });
 
+  test('an edit is not behind itself, although the outbox was read from the store anew', () => {
+    const { gone, moved } = settle(structuredClone(outbox), [first], [answer(1, 'applied')]);
+    expect(names(gone)).toEqual(['m1']);
+    expect(names(moved)).toEqual(['m3']);
+  });
+
   test.each([[[answer(1, 'retry')]], [[]]])('an edit without a final answer stays', (results) => {
     expect(settle(outbox, [first], results)).toEqual({ gone: [], moved: [], rows: [], outcomes: [] });
   });
