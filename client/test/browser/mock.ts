@@ -201,18 +201,20 @@ export class MockServer {
     const { entity, id, mutation_id, action, data, client_version } = change;
     const known = `${client_id}/${mutation_id}`;
     const before = this.#rows.get(`${entity}/${id}`);
-    const answer = (status: PushResult['status'], rest: Partial<PushResult> = {}): PushResult => ({ id, mutation_id, status, version: before?.version ?? 0, data: before?.data ?? null, ...rest });
     const done = this.#results.get(known);
-    if (done) return { ...done, status: 'duplicate' };
+    if (done) return { ...done, status: done.status === 'applied' ? 'duplicate' : done.status };
+    const answer = (status: PushResult['status'], rest: Partial<PushResult> = {}): PushResult => {
+      const result = { id, mutation_id, status, version: before?.version ?? 0, data: before?.data ?? null, ...rest };
+      this.#results.set(known, result);
+      return result;
+    };
     if (data?.['title'] === 'forbidden') return answer('rejected', { error: { code: 'invalid', message: 'This title is not allowed.' } });
     if (before && action !== 'create' && client_version !== before.version) return answer('conflict');
     if (!before && action === 'update') return answer('conflict');
     this.applied.push(mutation_id);
     const key = data?.['numbered'] ? String(this.#log.length + 1) : id;
     const written = this.put(key, action === 'delete' ? null : { ...before?.data, ...data, id: key, touched: true }, entity, { client_id, mutation_id });
-    const result = answer('applied', { id: key, version: written.version, data: written.data });
-    this.#results.set(known, result);
-    return result;
+    return answer('applied', { id: key, version: written.version, data: written.data });
   }
 
   #valid(since: string): boolean {
