@@ -1,6 +1,7 @@
 package listener_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
+	"github.com/rhtmx/gormsync"
 	"github.com/rhtmx/gormsync/internal/dbtest"
 	"github.com/rhtmx/gormsync/listener"
 )
@@ -220,4 +222,24 @@ func faultPassword(t *testing.T, c *dbtest.Cluster) {
 	r.complete(t, w)
 	require.Less(t, slow, 2*time.Second, "the poll comes after 0.6 s at most")
 	require.Less(t, again, 5*time.Second)
+}
+
+// A server that does not answer when a process starts is an error, soon.
+func TestStartWithoutServer(t *testing.T) {
+	t.Parallel()
+	link := newProxy(t, dbtest.Postgres(t).URL)
+	db := pool(t, link.url)
+	require.NoError(t, db.AutoMigrate(&item{}))
+	sync, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &item{}}}, Logger: quiet})
+	require.NoError(t, err)
+	require.NoError(t, db.Use(sync))
+	link.cut()
+	began := time.Now()
+	err = sync.Start(t.Context())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "is the database up?")
+	require.Less(t, time.Since(began), 7*time.Second, "5 s are promised")
+	link.mend()
+	require.NoError(t, sync.Start(t.Context()), "a second attempt")
+	require.NoError(t, sync.Close(t.Context()))
 }
