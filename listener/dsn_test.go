@@ -199,3 +199,18 @@ func startTLS(t *testing.T, c *dbtest.Cluster) string {
 	})
 	return authority
 }
+
+// What a DSN leaves out comes from PostgreSQL's environment variables, as in any
+// DSN of pgx.
+func TestDSNFromEnvironment(t *testing.T) {
+	d := dbtest.Postgres(t)
+	cfg, err := pgx.ParseConfig(d.URL)
+	require.NoError(t, err)
+	db := d.Open(t)
+	t.Setenv("PGHOST", cfg.Host)
+	t.Setenv("PGPORT", fmt.Sprint(cfg.Port))
+	t.Setenv("PGUSER", cfg.User)
+	t.Setenv("PGPASSWORD", cfg.Password)
+	t.Setenv("PGSSLMODE", "prefer")
+	require.Equal(t, listener.Listening, modeOf(t, db, "dbname="+cfg.Database).Mode)
+}
