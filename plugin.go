@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,7 +188,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
 	p.running.Go(func() { p.listener.Run(run) })
-	if p.cfg.Retention > 0 {
+	if p.cfg.Retention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
 	return nil
@@ -196,13 +197,25 @@ func (p *Plugin) Start(ctx context.Context) error {
 // sweepEvery is how often the log is cleaned up.
 const sweepEvery = time.Hour
 
-// sweep cleans the log up from time to time. What fails is tried again next time.
+// sweep cleans the log up at once, since a process may live for less than an hour,
+// and then from time to time. What fails is tried again next time.
 func (p *Plugin) sweep(ctx context.Context) {
-	listener.Poll(ctx, sweepEvery, func() {
-		if _, err := p.log.Cleanup(ctx, p.cfg.Retention); err != nil && ctx.Err() == nil {
+	clean := func() {
+		if err := p.clean(ctx); err != nil && ctx.Err() == nil {
 			p.cfg.Logger.Error("gormsync: the log could not be cleaned up; it will be tried again", "error", err)
 		}
-	})
+	}
+	clean()
+	listener.Poll(ctx, sweepEvery, clean)
+}
+
+func (p *Plugin) clean(ctx context.Context) error {
+	if p.cfg.Retention > 0 {
+		_, err := p.log.Cleanup(ctx, p.cfg.Retention)
+		return err
+	}
+	_, err := p.log.Thin(ctx)
+	return err
 }
 
 // Cleanup removes changes older than that from both logs now, and gives the

@@ -3,7 +3,9 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -55,19 +57,56 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	if err != nil {
 		return trackers.Filter{}, Access{}, h.authError(err)
 	}
-	if h.log.Entity(entity) == nil || !access.Read {
+	tracked := h.log.Entity(entity)
+	if tracked == nil || !access.Read {
 		return trackers.Filter{}, Access{}, unknownEntity(entity)
 	}
-	f := trackers.Filter{Entity: entity, All: access.AllScopes}
+	f := trackers.Filter{Entity: entity, All: access.AllScopes, Generation: tracked.Generation}
 	if !f.All {
 		f.Scopes, err = h.log.Canonical(ctx, entity, access.Scopes)
 	}
 	return f, access, err
 }
 
+var errNothing = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
+
+// readable is an entity that a caller may read.
+type readable struct {
+	filter trackers.Filter
+	access Access
+}
+
+// readable gives the named entities in the order of their names, or all that the
+// caller may read if none is named.
+func (h *Handlers) readable(ctx context.Context, who caller, names []string) ([]readable, error) {
+	every := len(names) == 0
+	if every {
+		names = h.entityNames()
+	}
+	if len(names) > maxEntities && !every {
+		return nil, &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: fmt.Sprintf("At most %d entities can be named at once.", maxEntities)}
+	}
+	var found []readable
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		filter, access, err := h.filter(ctx, who, name)
+		var known *apiError
+		if every && errors.As(err, &known) && known.Code == "unknown_entity" {
+			continue // 'all' is all that may be read
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, readable{filter, access})
+	}
+	if len(found) == 0 { // no filter at all would let everything through
+		return nil, errNothing
+	}
+	return found, nil
+}
+
 // mayConnect refuses those who may read nothing before they hold a connection.
 func (h *Handlers) mayConnect(ctx context.Context, who caller) error {
-	err := error(&apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."})
+	err := error(errNothing)
 	for _, entity := range h.entityNames() {
 		_, _, why := h.filter(ctx, who, entity)
 		if why == nil {

@@ -37,6 +37,7 @@ func (h *Handlers) routes() []route {
 		{http.MethodGet, "/sync/client.js", h.script},
 		{http.MethodGet, "/sync/field-client.js", h.script},
 		{http.MethodGet, "/sync/ws", h.connect},
+		{http.MethodGet, "/sync", h.pullSeveral},
 		{http.MethodGet, "/sync/:entity", h.pullChanges},
 		{http.MethodGet, "/field-sync/:entity", h.pullFields},
 	}

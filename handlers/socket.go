@@ -181,27 +181,17 @@ func (s *socket) handle(ctx context.Context, c *session, who caller, m inbound) 
 // parseSubscribe finds what a client may have of what it asks for.
 func (h *Handlers) parseSubscribe(ctx context.Context, who caller, m inbound) (request, error) {
 	r := request{batch: m.Batch}
-	names, every := m.Entities, len(m.Entities) == 0
-	if every {
-		names = h.entityNames()
+	found, err := h.readable(ctx, who, m.Entities)
+	if err != nil {
+		return r, err
 	}
-	if len(names) > maxEntities && !every {
-		return r, &apiError{Code: "bad_request", Message: "A subscription can name 100 entities at most."}
-	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		filter, access, err := h.filter(ctx, who, name)
-		var known *apiError
-		if every && errors.As(err, &known) && known.Code == "unknown_entity" {
-			continue // 'all' is all that may be read
-		}
-		if err != nil {
-			return r, err
-		}
+	for _, e := range found {
+		filter, access := e.filter, e.access
 		r.filters = append(r.filters, filter)
 		if !access.Expires.IsZero() && (r.expires.IsZero() || access.Expires.Before(r.expires)) {
 			r.expires = access.Expires
 		}
-		if err := place(&r, filter, m.Since.of(name)); err != nil {
+		if err := place(&r, filter, m.Since.of(filter.Entity)); err != nil {
 			return r, err
 		}
 	}

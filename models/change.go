@@ -112,4 +112,7 @@ const (
 	// MetaHorizon holds the highest transaction that was pruned from the log, a
 	// decimal number.
 	MetaHorizon = "horizon"
+	// MetaEntity begins the keys that hold, for each entity, a JSON object with its
+	// scope column, its hidden columns and how often these have changed.
+	MetaEntity = "entity:"
 )

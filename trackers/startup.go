@@ -38,7 +38,7 @@ func (l *Log) setMeta(key, value string) string {
 // a standby there is nothing to write.
 func (l *Log) repair(ctx context.Context) (err error) {
 	if l.dialect == sqlite {
-		return nil
+		return l.shapes(ctx, false)
 	}
 	var standby, restored bool
 	var cache, behind int64
@@ -52,13 +52,15 @@ func (l *Log) repair(ctx context.Context) (err error) {
 	}
 	switch {
 	case standby:
-		return nil
+		return l.shapes(ctx, true)
 	case cache != 1:
 		return fmt.Errorf("gormsync: the sequence %s has CACHE %d, so versions would not be in the order of changes; run ALTER SEQUENCE %s CACHE 1", l.sequence, cache, l.sequence)
 	case restored || behind > 0:
-		return l.repairRestored(ctx, restored)
+		if err := l.repairRestored(ctx, restored); err != nil {
+			return err
+		}
 	}
-	return nil
+	return l.shapes(ctx, false)
 }
 
 // repairRestored: when some rows' transactions are still to come, all rows are of
