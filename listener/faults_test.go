@@ -58,7 +58,7 @@ func faultTerminate(t *testing.T, c *dbtest.Cluster) {
 	r := newReader(t, url, listener.Config{Poll: -1})
 	r.reaches(t, listener.Listening, 10*time.Second)
 	r.delivered(t, w)
-	require.Len(t, backends(t, w.db), 3, "two connections for a process that writes, one for one that does not")
+	until(t, 10*time.Second, "there are two connections of a process that writes, and one of one that does not", func() bool { return len(backends(t, w.db)) == 3 })
 	stop := w.traffic()
 	for range 3 {
 		require.NoError(t, w.db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gormsync'").Error)
