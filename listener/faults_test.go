@@ -33,7 +33,7 @@ func TestListener(t *testing.T) {
 	shared := newCluster(t, dbtest.ClusterOptions{})
 	for name, fault := range map[string]func(*testing.T, *dbtest.Cluster){
 		"terminate": faultTerminate, "server": faultServer, "hang": faultHang, "cut": faultCut,
-		"slow": faultSlow, "password": faultPassword, "transaction pooler": faultTransactionPooler, "session pooler": faultSessionPooler,
+		"slow": faultSlow, "password": faultPassword, "elsewhere": faultElsewhere, "transaction pooler": faultTransactionPooler, "session pooler": faultSessionPooler,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -224,6 +224,15 @@ func faultPassword(t *testing.T, c *dbtest.Cluster) {
 	r.complete(t, w)
 	require.Less(t, slow, 2*time.Second, "the poll comes after 0.6 s at most")
 	require.Less(t, again, 5*time.Second)
+}
+
+// A DSN of another database hears nothing of this one.
+func faultElsewhere(t *testing.T, c *dbtest.Cluster) {
+	here, there := database(t, c, "here"), database(t, c, "there")
+	status := modeOf(t, pool(t, here), there)
+	require.Equal(t, listener.Degraded, status.Mode)
+	require.Contains(t, status.Reason, "two databases")
+	require.Equal(t, listener.Listening, modeOf(t, pool(t, here), here).Mode)
 }
 
 // A server that does not answer when a process starts is an error, soon.
