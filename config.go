@@ -24,7 +24,7 @@ type Config struct {
 	// Entities are the models to track. Required.
 	Entities []Entity
 	// Authorize decides what the client of a request may do with an entity. Mount
-	// requires it. It is asked on every pull and every subscription, also for
+	// requires it. It is asked on every pull, push and subscription, also for
 	// names that are no entity. An *echo.HTTPError is answered with its own
 	// status, any other error with 500. Defaults to nil.
 	Authorize func(c echo.Context, entity string) (Access, error)
@@ -46,8 +46,19 @@ type Config struct {
 	// place in the code.
 	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
-	// such as those of another process. -1 turns it off. Defaults to 2 s.
+	// such as those of a process that died between its commit and its bell; every
+	// 0.5 s while bells of other processes do not arrive but should. -1 turns it
+	// off. Defaults to 2 s, with NoNotify to 0.5 s.
 	Poll time.Duration
+	// ListenDSN is where this process listens for the bells of others on
+	// PostgreSQL, and sends its own, in any form that GORM's driver takes. It must
+	// lead to the database of the plugin, directly or through a session pooler: a
+	// transaction pooler does not hand bells over. Defaults to where the pool of
+	// the *gorm.DB leads.
+	ListenDSN string
+	// NoNotify neither listens for bells of other processes nor sends any; the
+	// poll finds their changes. Defaults to false.
+	NoNotify bool
 	// Retention is how long changes stay in the log. A client that was away for
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
@@ -71,6 +82,7 @@ const (
 	defaultPoll              = 2 * time.Second
 	defaultRetention         = 7 * 24 * time.Hour
 	defaultMutationRetention = 90 * 24 * time.Hour
+	pollWithoutBells         = 500 * time.Millisecond
 )
 
 // tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
@@ -79,6 +91,9 @@ var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
+		if c.NoNotify {
+			c.Poll = pollWithoutBells
+		}
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention

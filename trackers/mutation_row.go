@@ -8,7 +8,6 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -220,11 +219,4 @@ func parsed(data models.JSON) (map[string]models.JSON, error) {
 		}
 	}
 	return fields, nil
-}
-
-func (e Edit) orNow(now time.Time) Edit {
-	if e.At.IsZero() {
-		e.At = now
-	}
-	return e
 }
