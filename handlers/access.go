@@ -3,7 +3,9 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -27,8 +29,9 @@ type Access struct {
 	Scopes []string
 	// Actor names the client's user in the log. Defaults to nobody.
 	Actor string
-	// Expires ends live connections, which may then come back and be asked
-	// again. Defaults to never.
+	// Expires is when a live connection is asked again at the latest; an Access
+	// that has expired then ends it. Connections are asked again from time to time
+	// anyway, see Config.Reauthorize. Defaults to never.
 	Expires time.Time
 }
 
@@ -46,6 +49,8 @@ func UnsafeAllowAll(echo.Context, string) (Access, error) {
 // caller is who stands behind one request.
 type caller struct {
 	authorize func(entity string) (Access, error)
+	// through leads a request through the application's middleware to our routes.
+	through http.Handler
 }
 
 // filter gives what the client may see of an entity. Entities that do not exist
@@ -65,20 +70,44 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	return f, access, err
 }
 
-// mayConnect refuses those who may read nothing before they hold a connection.
-func (h *Handlers) mayConnect(ctx context.Context, who caller) error {
-	err := error(&apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."})
-	for _, entity := range h.entityNames() {
-		_, _, why := h.filter(ctx, who, entity)
-		if why == nil {
-			return nil
+// mayConnect refuses those who may read nothing before they hold a connection. It
+// gives the access to what may be read.
+func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[string]Access, error) {
+	_, access, err := h.readable(ctx, who, hub, asked{every: true})
+	if err == nil && len(access) == 0 {
+		err = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
+	}
+	return access, err
+}
+
+// readable finds what a client may have of what it asks for.
+func (h *Handlers) readable(ctx context.Context, who caller, hub *hub, a asked) (request, map[string]Access, error) {
+	r, access := request{form: a.form}, map[string]Access{}
+	names := a.names
+	if a.every {
+		names = h.entityNames()
+	}
+	topics := 0
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		f, granted, err := h.filter(ctx, who, name)
+		if err == nil && !hub.has(name) {
+			err = unknownEntity(name)
 		}
 		var known *apiError
-		if errors.As(why, &known) && known.Code != "unknown_entity" {
-			err = why
+		if a.every && errors.As(err, &known) && known.Code == "unknown_entity" {
+			continue // 'all' is all that may be read
 		}
+		if err != nil {
+			return r, nil, err
+		}
+		topics += len(topicsOf([]trackers.Filter{f}))
+		access[name] = granted
+		r.filters = append(r.filters, f)
 	}
-	return err
+	if most := h.counter.limits.Topics; a.form.noun != "" && most >= 0 && topics > most {
+		return r, nil, &apiError{status: http.StatusTooManyRequests, Code: "too_many", Message: fmt.Sprintf("A connection can follow %d entities and scopes at most, not %d; name fewer entities.", most, topics)}
+	}
+	return r, access, nil
 }
 
 func (h *Handlers) authError(err error) error {
@@ -87,11 +116,15 @@ func (h *Handlers) authError(err error) error {
 		h.logger.Error("gormsync: Config.Authorize failed", "error", err)
 		return &apiError{status: http.StatusInternalServerError, Code: "internal", Message: "The server could not decide on access; its log says why."}
 	}
-	switch he.Code {
+	return statusError(he.Code)
+}
+
+func statusError(status int) error {
+	switch status {
 	case http.StatusUnauthorized:
-		return &apiError{status: he.Code, Code: "unauthorized", Message: "Sign in first."}
+		return &apiError{status: status, Code: "unauthorized", Message: "Sign in first."}
 	case http.StatusForbidden:
-		return &apiError{status: he.Code, Code: "forbidden", Message: "You have no access to this entity."}
+		return &apiError{status: status, Code: "forbidden", Message: "You have no access to this entity."}
 	}
-	return &apiError{status: he.Code, Code: "refused", Message: http.StatusText(he.Code)}
+	return &apiError{status: status, Code: "refused", Message: http.StatusText(status)}
 }
