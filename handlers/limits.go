@@ -26,8 +26,8 @@ type Limits struct {
 	MessageBytes int
 	// MessageRate is how many messages a second, pings too, are read from one
 	// connection; MessageBurst is how many may come at once. Who sends more is read
-	// more slowly, and who does not stop within about ten seconds is closed with
-	// 4029. Default to 10 and 20.
+	// more slowly, and who does not stop within 100 messages is closed with 4029.
+	// Default to 10 and 20.
 	MessageRate, MessageBurst int
 }
 
@@ -80,8 +80,8 @@ func (c *counter) leave(actor string) {
 	}
 }
 
-// strikesFor is how long a client may go on to send too much.
-const strikesFor = 10
+// maxStrikes is how many messages in a row may have to wait.
+const maxStrikes = 100
 
 // throttle is a token bucket that slows its owner down.
 type throttle struct {
@@ -111,7 +111,7 @@ func (t *throttle) wait(ctx context.Context) bool {
 	if t.tokens >= 0 {
 		return true
 	}
-	if t.strikes++; float64(t.strikes) > strikesFor*t.rate {
+	if t.strikes++; t.strikes > maxStrikes {
 		return false
 	}
 	timer := time.NewTimer(time.Duration(-t.tokens / t.rate * float64(time.Second)))
