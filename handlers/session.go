@@ -153,7 +153,9 @@ func (s *session) nextChanges(sub *subscription) (frame, bool) {
 			s.fallBehind(sub)
 			continue
 		case len(entries) == 0:
-			sub.passed(s.hub.ring.now.Load().cursor)
+			if now := s.hub.ring.now.Load(); sub.next >= now.head { // and not something newer
+				sub.passed(now.cursor)
+			}
 			return frame{}, false
 		}
 		f, n := s.compose(sub, entries, true)
