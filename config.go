@@ -18,6 +18,12 @@ type Entity = trackers.Entity
 // Access is what one client may do with one entity.
 type Access = handlers.Access
 
+// Route is one route on net/http; see Plugin.Routes.
+type Route = handlers.Route
+
+// Client is who stands behind a request to a Route.
+type Client = handlers.Client
+
 // Limits bound what clients may take of the server.
 type Limits = handlers.Limits
 
@@ -77,7 +83,7 @@ type Config struct {
 	// Ring is how many of the newest changes are held in memory for live clients;
 	// those who are further behind read the log. Defaults to 8192.
 	Ring int
-	// Observer is told what delivery does; package prometheus has one. Defaults to
+	// Observer is told what delivery does; package metrics has one for Prometheus. Defaults to
 	// nobody.
 	Observer Observer
 	// Logger takes the warnings and the errors that no caller sees. Defaults to

@@ -111,6 +111,17 @@ func (p *Plugin) Mount(g *echo.Group) error {
 	return p.handlers.Mount(g)
 }
 
+// Routes gives the routes on net/http, for routers other than Echo v4, which then
+// need no Mount and no Config.Authorize. It returns an error before db.Use.
+func (p *Plugin) Routes() ([]Route, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handlers == nil {
+		return nil, fmt.Errorf("%w, then Routes", errNotUsed)
+	}
+	return p.handlers.Routes(), nil
+}
+
 // Start begins to follow the log, so that the first connection need not wait for
 // it. It fails fast when the database cannot be read. A second call does
 // nothing; after Close it returns ErrClosed.

@@ -112,11 +112,18 @@ func (h *Handlers) readable(ctx context.Context, who caller, hub *hub, a asked) 
 
 func (h *Handlers) authError(err error) error {
 	var he *echo.HTTPError
-	if !errors.As(err, &he) || he.Code < 400 || he.Code > 599 {
+	var other interface{ StatusCode() int }
+	status := 0
+	if errors.As(err, &he) {
+		status = he.Code
+	} else if errors.As(err, &other) {
+		status = other.StatusCode()
+	}
+	if status < 400 || status > 599 {
 		h.logger.Error("gormsync: Config.Authorize failed", "error", err)
 		return &apiError{status: http.StatusInternalServerError, Code: "internal", Message: "The server could not decide on access; its log says why."}
 	}
-	return statusError(he.Code)
+	return statusError(status)
 }
 
 func statusError(status int) error {

@@ -146,18 +146,9 @@ type ws struct {
 	t *testing.T
 }
 
-// dialer makes connections of which the kernel holds little that is not read.
-var dialer = &websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
-	conn, err := net.Dial(network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.(*net.TCPConn).SetReadBuffer(16 << 10)
-}}
-
 func (a *app) dial(t *testing.T, path string, header http.Header) ws {
 	t.Helper()
-	conn, res, err := dialer.Dial("ws"+strings.TrimPrefix(a.url(path), "http"), header)
+	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(a.url(path), "http"), header)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	t.Cleanup(func() { _ = conn.Close() })
@@ -247,7 +238,7 @@ func (a *app) stream(t *testing.T, query string, header http.Header) events {
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	res, err := (&http.Client{Transport: &http.Transport{DialContext: func(_ context.Context, network, addr string) (net.Conn, error) { return dialer.NetDial(network, addr) }, DisableCompression: true, DisableKeepAlives: true}}).Do(req)
+	res, err := (&http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}).Do(req)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = res.Body.Close() })
 	return events{t, res, bufio.NewReader(res.Body)}

@@ -32,6 +32,41 @@ type route struct {
 	serve        serve
 }
 
+// Client is who stands behind one request to a Route.
+type Client struct {
+	// Authorize decides as Config.Authorize does, for the request at hand. An error
+	// with a method StatusCode() int is answered with that status, any other with
+	// 500. Required.
+	Authorize func(entity string) (Access, error)
+	// Through leads a request through the application's middleware to the routes,
+	// by its URL.Path: the router. Live connections are asked again through it.
+	// Required.
+	Through http.Handler
+}
+
+// Route is one route of the API, for routers other than Echo v4. All of them have
+// to be added, in this order, below one path.
+type Route struct {
+	// Method and Path are the route's; parameters in Path stand as :name.
+	Method, Path string
+	serve        serve
+}
+
+// Serve answers one request. The parameters of the path must be its PathValues,
+// decoded.
+func (r Route) Serve(w http.ResponseWriter, req *http.Request, c Client) {
+	r.serve(w, req, caller{authorize: c.Authorize, through: c.Through})
+}
+
+// Routes gives all routes, for routers other than Echo v4.
+func (h *Handlers) Routes() []Route {
+	var out []Route
+	for _, r := range h.routes() {
+		out = append(out, Route{r.method, r.path, r.serve})
+	}
+	return out
+}
+
 func (h *Handlers) routes() []route {
 	return []route{
 		{http.MethodGet, "/sync/client.js", h.script},

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ func TestStalledReader(t *testing.T) {
 		title := strings.Repeat("x", 2000)
 		stalled := a.dial(t, "/sync/ws", nil)
 		stalled.subscribe("")
+		require.NoError(t, stalled.UnderlyingConn().(*net.TCPConn).SetReadBuffer(8<<10)) // the kernel must not read for it
 		stream := a.stream(t, "", nil)
 		before := heap()
 		var running sync.WaitGroup
@@ -62,6 +64,7 @@ func TestStalledReader(t *testing.T) {
 		require.Less(t, after-idle, 24, "MiB more")
 		t.Logf("heap: %d MiB before, %d with %d clients, %d after %d changes of 2 kB with two that do not read", before, idle, *stalledReaders, after, changes)
 
+		require.NoError(t, stalled.UnderlyingConn().(*net.TCPConn).SetReadBuffer(1<<20))
 		for i := range changes {
 			require.Equal(t, []string{"create " + fmt.Sprint(i)}, stalled.next().rows())
 		}
@@ -139,12 +142,14 @@ func TestKilledAndReconnected(t *testing.T) {
 		var written [4]int
 		for w := range written {
 			writers.Go(func() {
+				pace := time.NewTicker(2 * time.Millisecond)
+				defer pace.Stop()
 				for n := 0; ; n++ {
 					select {
 					case <-stop:
 						written[w] = n
 						return
-					default:
+					case <-pace.C:
 					}
 					if err := a.db.Create(&[]Todo{{ID: fmt.Sprintf("%d-%d-a", w, n)}, {ID: fmt.Sprintf("%d-%d-b", w, n)}}).Error; err != nil {
 						t.Errorf("writing: %v", err)
