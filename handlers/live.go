@@ -175,11 +175,25 @@ func (l *live) as(ctx context.Context, fn func(who caller) error) error {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, visitKey{}, v), renewTimeout)
 	defer cancel()
 	w := &discard{header: http.Header{}}
-	l.through.ServeHTTP(w, l.request.Clone(ctx))
+	done := make(chan struct{})
+	go func() { // whose stack goes with it: a connection's own would stay large
+		defer close(done)
+		defer l.recovered()
+		l.through.ServeHTTP(w, l.request.Clone(ctx))
+	}()
+	<-done
 	if v.done {
 		return v.err
 	}
 	return refusal(w.status)
+}
+
+// recovered keeps a panic of the application's middleware from taking the process
+// down.
+func (l *live) recovered() {
+	if p := recover(); p != nil {
+		l.h.logger.Error("gormsync: asking for access again failed", "panic", p)
+	}
 }
 
 // refusal is what a status of the application's middleware means.
@@ -218,12 +232,6 @@ func (d *discard) Flush() {}
 
 // renew asks again whether the client may have what it has. The timer calls it.
 func (l *live) renew() {
-	defer func() {
-		if p := recover(); p != nil {
-			l.h.logger.Error("gormsync: asking for access again failed", "panic", p)
-			l.fail(closeRestart)
-		}
-	}()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx.Err() != nil {
