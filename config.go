@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,7 +44,8 @@ type Config struct {
 	// pages may open a WebSocket beside those of the server's own host. Defaults
 	// to none.
 	AllowedOrigins []string
-	// TablePrefix begins the names of the log tables. Defaults to "_rhtmx_".
+	// TablePrefix begins the names of the log tables: up to 30 letters, digits and
+	// underscores. Defaults to "_rhtmx_".
 	TablePrefix string
 	// SkipMigrate leaves the log tables to migrate.Up, which then must have run
 	// before db.Use. Defaults to false: db.Use makes and upgrades them.
@@ -56,8 +58,19 @@ type Config struct {
 	// place in the code.
 	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
-	// such as those of another process. -1 turns it off. Defaults to 2 s.
+	// such as those of a process that died between its commit and its bell; every
+	// 0.5 s while bells of other processes do not arrive but should. -1 turns it
+	// off. Defaults to 2 s, with NoNotify to 0.5 s.
 	Poll time.Duration
+	// ListenDSN is where this process listens for the bells of others on
+	// PostgreSQL, and sends its own, in any form that GORM's driver takes. It must
+	// lead to the database of the plugin, directly or through a session pooler: a
+	// transaction pooler does not hand bells over. Defaults to where the pool of
+	// the *gorm.DB leads.
+	ListenDSN string
+	// NoNotify neither listens for bells of other processes nor sends any; the
+	// poll finds their changes. Defaults to false.
+	NoNotify bool
 	// Retention is how long changes stay in the log. A client that was away for
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
@@ -99,12 +112,19 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 
 const (
 	defaultPoll      = 2 * time.Second
+	pollWithoutBells = 500 * time.Millisecond
 	defaultRetention = 7 * 24 * time.Hour
 )
+
+// tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
+var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
 
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
+		if c.NoNotify {
+			c.Poll = pollWithoutBells
+		}
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention
@@ -135,6 +155,9 @@ func (c Config) validate() error {
 	}
 	if c.Ring < 0 {
 		return fmt.Errorf("gormsync: Config.Ring is %d; give a positive number of changes", c.Ring)
+	}
+	if !tablePrefix.MatchString(c.TablePrefix) {
+		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)
 	}
 	var errs []error
 	for _, e := range c.Entities {

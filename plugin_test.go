@@ -338,6 +338,10 @@ func TestNewAndMountRefuse(t *testing.T) {
 	require.ErrorContains(t, err, "has no primary key")
 	_, err = gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, Poll: -5})
 	require.ErrorContains(t, err, "Config.Poll")
+	for _, prefix := range []string{`a"b`, "app.", "1_", strings.Repeat("x", 31)} {
+		_, err = gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, TablePrefix: prefix})
+		require.ErrorContains(t, err, "Config.TablePrefix")
+	}
 
 	plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}})
 	require.NoError(t, err)

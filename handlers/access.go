@@ -60,54 +60,91 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	if err != nil {
 		return trackers.Filter{}, Access{}, h.authError(err)
 	}
-	if h.log.Entity(entity) == nil || !access.Read {
+	tracked := h.log.Entity(entity)
+	if tracked == nil || !access.Read {
 		return trackers.Filter{}, Access{}, unknownEntity(entity)
 	}
-	f := trackers.Filter{Entity: entity, All: access.AllScopes}
+	f := trackers.Filter{Entity: entity, All: access.AllScopes, Generation: tracked.Generation}
 	if !f.All {
 		f.Scopes, err = h.log.Canonical(ctx, entity, access.Scopes)
 	}
 	return f, access, err
 }
 
-// mayConnect refuses those who may read nothing before they hold a connection. It
-// gives the access to what may be read.
-func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[string]Access, error) {
-	_, access, err := h.readable(ctx, who, hub, asked{every: true})
-	if err == nil && len(access) == 0 {
-		err = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
-	}
-	return access, err
+var errNothing = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
+
+// readable is an entity that a caller may read.
+type readable struct {
+	filter trackers.Filter
+	access Access
 }
 
-// readable finds what a client may have of what it asks for.
-func (h *Handlers) readable(ctx context.Context, who caller, hub *hub, a asked) (request, map[string]Access, error) {
-	r, access := request{form: a.form}, map[string]Access{}
-	names := a.names
-	if a.every {
+// readable gives the named entities in the order of their names, or all that the
+// caller may read if none is named.
+func (h *Handlers) readable(ctx context.Context, who caller, names []string) ([]readable, error) {
+	every := len(names) == 0
+	if every {
 		names = h.entityNames()
 	}
-	topics := 0
+	if len(names) > maxEntities && !every {
+		return nil, &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: fmt.Sprintf("At most %d entities can be named at once.", maxEntities)}
+	}
+	var found []readable
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		f, granted, err := h.filter(ctx, who, name)
-		if err == nil && !hub.has(name) {
-			err = unknownEntity(name)
-		}
+		filter, access, err := h.filter(ctx, who, name)
 		var known *apiError
-		if a.every && errors.As(err, &known) && known.Code == "unknown_entity" {
+		if every && errors.As(err, &known) && known.Code == "unknown_entity" {
 			continue // 'all' is all that may be read
 		}
 		if err != nil {
-			return r, nil, err
+			return nil, err
 		}
-		topics += len(topicsOf([]trackers.Filter{f}))
-		access[name] = granted
-		r.filters = append(r.filters, f)
+		found = append(found, readable{filter, access})
 	}
-	if most := h.counter.limits.Topics; a.form.noun != "" && most >= 0 && topics > most {
-		return r, nil, &apiError{status: http.StatusTooManyRequests, Code: "too_many", Message: fmt.Sprintf("A connection can follow %d entities and scopes at most, not %d; name fewer entities.", most, topics)}
+	if len(found) == 0 { // no filter at all would let everything through
+		return nil, errNothing
 	}
-	return r, access, nil
+	return found, nil
+}
+
+// followable is what of the readable entities a hub has: the request to follow
+// them, and the access by which it is decided.
+func (h *Handlers) followable(ctx context.Context, who caller, hub *hub, a asked) (request, map[string]Access, error) {
+	r, access := request{form: a.form}, map[string]Access{}
+	found, err := h.readable(ctx, who, a.names)
+	for _, e := range found {
+		if !hub.has(e.filter.Entity) {
+			if len(a.names) > 0 {
+				return r, nil, unknownEntity(e.filter.Entity)
+			}
+			continue
+		}
+		access[e.filter.Entity] = e.access
+		r.filters = append(r.filters, e.filter)
+	}
+	if err == nil && len(r.filters) == 0 {
+		err = errNothing
+	}
+	return r, access, err
+}
+
+// fits refuses more topics than one connection may follow.
+func (l Limits) fits(filters []trackers.Filter) error {
+	topics := len(topicsOf(filters))
+	if l.Topics < 0 || topics <= l.Topics {
+		return nil
+	}
+	return &apiError{
+		status: http.StatusTooManyRequests, Code: "too_many",
+		Message: fmt.Sprintf("A connection can follow %d entities and scopes at most, not %d; name fewer entities.", l.Topics, topics),
+	}
+}
+
+// mayConnect refuses those who may read nothing before they hold a connection. It
+// gives the access to what may be read.
+func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[string]Access, error) {
+	_, access, err := h.followable(ctx, who, hub, asked{})
+	return access, err
 }
 
 func (h *Handlers) authError(err error) error {

@@ -86,12 +86,9 @@ func (h *Handlers) admit() bool {
 
 func (st *eventStream) follow(r *http.Request, who caller) error {
 	q := r.URL.Query()
-	a := asked{form: form{noun: st.hub.source.noun(), events: true}, every: q.Get("entities") == ""}
-	if !a.every {
-		a.names = strings.Split(q.Get("entities"), ",")
-	}
-	if len(a.names) > maxEntities {
-		return &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: "A stream can name 100 entities at most."}
+	a := asked{form: form{noun: st.hub.source.noun(), events: true}}
+	if text := q.Get("entities"); text != "" {
+		a.names = strings.Split(text, ",")
 	}
 	from := since{text: q.Get("since")}
 	if id := r.Header.Get("Last-Event-Id"); id != "" {

@@ -48,9 +48,8 @@ type live struct {
 
 // asked is what a client subscribed to.
 type asked struct {
-	names []string // nil before
-	every bool     // whatever may be read
-	form  form
+	names []string // none: whatever may be read
+	form  form     // without a noun: nothing yet
 }
 
 // newLive counts a connection in. Its request has been authorised.
@@ -245,8 +244,10 @@ func (l *live) renew() {
 			access, err = l.h.mayConnect(l.ctx, who, l.hub)
 			return err
 		}
-		now, access, err = l.h.readable(l.ctx, who, l.hub, l.asked)
-		return err
+		if now, access, err = l.h.followable(l.ctx, who, l.hub, l.asked); err != nil {
+			return err
+		}
+		return l.h.counter.limits.fits(now.filters)
 	})
 	if err != nil {
 		l.refused(err)

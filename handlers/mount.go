@@ -75,6 +75,7 @@ func (h *Handlers) routes() []route {
 		{http.MethodGet, "/field-sync/ws", h.connectFields},
 		{http.MethodGet, againPath, h.again},
 		{http.MethodGet, "/sync/events", h.events},
+		{http.MethodGet, "/sync", h.pullSeveral},
 		{http.MethodGet, "/sync/:entity", h.pullChanges},
 		{http.MethodGet, "/field-sync/:entity", h.pullFields},
 	}
@@ -163,7 +164,7 @@ func (h *Handlers) script(w http.ResponseWriter, r *http.Request, _ caller) {
 	header.Set("Content-Type", "text/javascript; charset=UTF-8")
 	header.Set("Cache-Control", "public, no-cache") // asked for each time, sent once
 	header.Set("ETag", client.ETag())
-	if r.Header.Get("If-None-Match") == client.ETag() {
+	if unchanged(r, client.ETag()) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

@@ -98,6 +98,10 @@ func (c *pageCache) load(p *logPage, key string, sp *span) {
 	c.hub.opts.reads <- struct{}{}
 	defer func() { <-c.hub.opts.reads }()
 	p.rejoin = c.hub.ring.now.Load().head
+	if len(sp.filters) == 0 { // would let everything through
+		p.err = errNothing
+		return
+	}
 	read, err := c.hub.source.read(c.hub.reading, sp.filters, sp.from, trackers.DefaultPage)
 	p.err, p.next, p.more = err, read.next, read.more
 	if err != nil {

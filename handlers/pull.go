@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/rhtmx/gormsync/models"
@@ -12,7 +13,7 @@ import (
 )
 
 // streamPage is how many changes of a complete answer are read at once.
-const streamPage = 5000
+const streamPage = 10000
 
 // maxLimit is the most changes of one answer with a limit; without one the
 // answer is complete and streamed.
@@ -24,13 +25,14 @@ type appender[T any] interface {
 	AppendJSON([]byte) []byte
 }
 
-// pull is one GET for one entity.
+// pull is one GET, for one entity or for several.
 type pull struct {
-	filter   trackers.Filter
+	filters  []trackers.Filter
 	cursor   models.Cursor
 	limit    int  // 0: everything
 	original bool // of an original client, which knows no 410
 	reset    bool
+	anew     []string // entities of several that need a snapshot
 }
 
 func (p *pull) size() int {
@@ -40,23 +42,19 @@ func (p *pull) size() int {
 	return streamPage
 }
 
-// parsePull reads since and limit. An expired position of an original client,
-// which cannot be told so, becomes a snapshot.
-func (h *Handlers) parsePull(filter trackers.Filter, query url.Values) (pull, error) {
-	p := pull{filter: filter}
-	if s := query.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return p, &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: "limit must be a whole number above 0."}
-		}
-		p.limit = min(n, maxLimit)
+// parsePull reads since and limit of a pull of one entity. An expired position of
+// an original client, which cannot be told so, becomes a snapshot.
+func parsePull(filter trackers.Filter, query url.Values) (pull, error) {
+	p := pull{filters: []trackers.Filter{filter}}
+	var err error
+	if p.limit, err = parseLimit(query); err != nil {
+		return p, err
 	}
 	since := query.Get("since")
 	if isDecimal(since) { // a version of the original server
 		p.reset = since != "0"
 		return p, nil
 	}
-	var err error
 	if p.cursor, p.original, err = models.ParseCursor(since); err != nil {
 		return p, err
 	}
@@ -64,6 +62,19 @@ func (h *Handlers) parsePull(filter trackers.Filter, query url.Values) (pull, er
 		return p, p.expired()
 	}
 	return p, nil
+}
+
+// parseLimit reads limit; 0 means everything.
+func parseLimit(query url.Values) (int, error) {
+	s := query.Get("limit")
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: "limit must be a whole number above 0."}
+	}
+	return min(n, maxLimit), nil
 }
 
 // expired gives the answer to a cursor that cannot be followed: of another
@@ -90,7 +101,7 @@ func (h *Handlers) pullChanges(w http.ResponseWriter, r *http.Request, who calle
 		h.fail(w, err)
 		return
 	}
-	p, err := h.parsePull(filter, r.URL.Query())
+	p, err := parsePull(filter, r.URL.Query())
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -116,7 +127,7 @@ func (h *Handlers) pullFields(w http.ResponseWriter, r *http.Request, who caller
 		h.fail(w, err)
 		return
 	}
-	p, err := h.parsePull(filter, r.URL.Query())
+	p, err := parsePull(filter, r.URL.Query())
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -146,9 +157,7 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	b := models.AppendString([]byte(`{"entity":`), p.filter.Entity)
-	b = strconv.AppendBool(append(b, `,"reset":`...), p.reset)
-	b = append(b, `,"changes":[`...)
+	b := append(p.head(), `,"changes":[`...)
 	for rows := 0; ; {
 		b = appendRows[T, P](b, page.Entries, rows > 0)
 		rows += len(page.Entries)
@@ -160,26 +169,37 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 		}
 		b = b[:0]
 		if page, err = read(r.Context(), page.Cursor); err != nil {
-			h.logger.Error("gormsync: a pull broke off", "entity", p.filter.Entity, "error", err)
+			if r.Context().Err() == nil { // not because the client has gone
+				h.logger.Error("gormsync: a pull broke off", "entities", namesOf(p.filters), "error", err)
+			}
 			panic(http.ErrAbortHandler) // the client sees a broken answer, not a short one
 		}
 	}
-	page.Cursor.Covers = []models.Cover{p.filter.Cover()}
+	page.Cursor.Covers = coversOf(p.filters)
 	b = models.AppendString(append(b, `],"cursor":`...), page.Cursor.String())
 	b = models.AppendString(append(b, `,"version":`...), page.Cursor.Version())
 	b = strconv.AppendBool(append(b, `,"has_more":`...), page.More)
 	_, _ = w.Write(append(b, '}')) // the client is gone if this fails
 }
 
+// head begins the answer, up to its changes.
+func (p *pull) head() []byte {
+	if p.anew != nil {
+		return appendNames(append(appendNames([]byte(`{"entities":`), namesOf(p.filters)), `,"reset":`...), p.anew)
+	}
+	b := models.AppendString([]byte(`{"entity":`), p.filters[0].Entity)
+	return strconv.AppendBool(append(b, `,"reset":`...), p.reset)
+}
+
 // idle answers a client that asks again for nothing new: the cursor of an idle log
 // stays the same, so it serves as the answer's tag.
 func (p *pull) idle(w http.ResponseWriter, r *http.Request, next models.Cursor, nothing bool) bool {
-	if !nothing || p.reset || p.cursor.Position().String() != next.Position().String() {
+	if !nothing || p.reset || len(p.anew) > 0 || p.cursor.Position().String() != next.Position().String() {
 		return false
 	}
 	tag := `"` + next.Position().String() + `"`
 	w.Header().Set("ETag", tag)
-	if r.Header.Get("If-None-Match") != tag {
+	if !unchanged(r, tag) {
 		return false
 	}
 	w.WriteHeader(http.StatusNotModified)
@@ -192,6 +212,9 @@ func appendRows[T any, P appender[T]](b []byte, entries []trackers.Entry[T], fol
 			b = append(b, ',')
 		}
 		b = P(&entries[i].Row).AppendJSON(b)
+		if i == 0 { // the others are about as long
+			b = slices.Grow(b, len(entries)*(len(b)+len(b)/4))
+		}
 	}
 	return b
 }

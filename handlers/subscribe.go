@@ -13,23 +13,20 @@ const maxEntities = 100
 
 // subscribe answers the message of that type.
 func (c *conn) subscribe(ctx context.Context, who caller, m inbound) error {
-	if len(m.Entities) > maxEntities {
-		return &apiError{Code: "bad_request", Message: "A subscription can name 100 entities at most."}
-	}
 	if m.Compress != "" && m.Compress != "gzip" {
 		return &apiError{Code: "bad_request", Message: "compress can be gzip, or left out."}
 	}
-	a := asked{
-		names: m.Entities, every: len(m.Entities) == 0,
-		form: form{noun: c.hub.source.noun(), batch: m.Batch, gzip: m.Compress == "gzip"},
-	}
+	a := asked{names: m.Entities, form: form{noun: c.hub.source.noun(), batch: m.Batch, gzip: m.Compress == "gzip"}}
 	return c.follow(ctx, who, a, m.Since)
 }
 
 // follow lets the connection follow what it asks for, as far as it may.
 func (l *live) follow(ctx context.Context, who caller, a asked, from since) error {
-	r, access, err := l.h.readable(ctx, who, l.hub, a)
+	r, access, err := l.h.followable(ctx, who, l.hub, a)
 	if err != nil {
+		return err
+	}
+	if err := l.h.counter.limits.fits(r.filters); err != nil {
 		return err
 	}
 	for _, f := range r.filters {

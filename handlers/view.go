@@ -45,7 +45,7 @@ func newView(filters []trackers.Filter) *view {
 func viewKey(filters []trackers.Filter) string {
 	var b strings.Builder
 	for _, f := range filters {
-		fmt.Fprintf(&b, "%q%t%q;", f.Entity, f.All, f.Scopes)
+		fmt.Fprintf(&b, "%q%v%t%q;", f.Entity, f.Generation, f.All, f.Scopes)
 	}
 	return b.String()
 }

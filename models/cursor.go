@@ -56,8 +56,12 @@ type Cover struct {
 }
 
 // CoverOf makes the cover of an entity read under scopes; all stands for every scope.
-func CoverOf(entity string, all bool, scopes []string) Cover {
+// The generation tells before from after a change of what the entity shows.
+func CoverOf(entity string, generation uint32, all bool, scopes []string) Cover {
 	h := fnv.New32a()
+	if generation > 0 {
+		h.Write(binary.BigEndian.AppendUint32(nil, generation))
+	}
 	if all {
 		h.Write([]byte{1})
 	} else {

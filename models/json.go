@@ -1,9 +1,12 @@
 package models
 
 import (
+	"bytes"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // JSON is a JSON text kept in a text column. Nil is SQL NULL and JSON null.
@@ -55,4 +58,37 @@ func (j *JSON) UnmarshalJSON(b []byte) error {
 	}
 	*j = append((*j)[:0:0], b...)
 	return nil
+}
+
+// Without gives the JSON object without some of its members; the others stay to
+// the letter. changed tells whether it had any of them.
+func (j JSON) Without(names []string) (without JSON, changed bool, err error) {
+	d := json.NewDecoder(bytes.NewReader(j))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, false, errors.Join(errors.New("models.JSON: this is no JSON object"), err)
+	}
+	out := JSON{'{'}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, false, fmt.Errorf("models.JSON: %w", err)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, false, fmt.Errorf("models.JSON: %w", err)
+		}
+		name, _ := key.(string)
+		if slices.Contains(names, name) {
+			changed = true
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(AppendString(out, name), ':'), value...)
+	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, false, fmt.Errorf("models.JSON: %w", err)
+	}
+	return append(out, '}'), changed, nil
 }

@@ -207,3 +207,16 @@ func TestCaptureUntracked(t *testing.T) {
 		require.Equal(t, models.Create, f.changeRows(t)[0].Action)
 	})
 }
+
+// A change does not fail by the name of who made it.
+func TestCaptureActorsOutOfText(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		f := setup(t, d, []trackers.Entity{tasks})
+		ctx := trackers.WithClient(trackers.WithActor(context.Background(), "ali\x00ce\xff"), "tab\x00")
+		require.NoError(t, f.db.WithContext(ctx).Create(&task{Title: "x"}).Error)
+		c := f.changeRows(t)[0]
+		require.Equal(t, "alice", c.Actor)
+		require.Equal(t, ptr("tab"), c.ClientID)
+	})
+}

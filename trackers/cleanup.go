@@ -32,15 +32,25 @@ const (
 // its next edit), what an open transaction may still precede, and the newest
 // transaction.
 //
-// It works in steps of some milliseconds, with pauses. Where several processes clean up at once, one
-// does and the others return.
+// What Thin removes goes as well. It works in steps of some milliseconds, with
+// pauses. Where several processes clean up at once, one does and the others
+// return.
 func (l *Log) Cleanup(ctx context.Context, olderThan time.Duration) (removed int64, err error) {
 	s := &sweep{log: l, before: time.Now().Add(-olderThan), rows: 200}
+	if removed, err = s.run(ctx, s.candidates); err != nil {
+		return removed, err
+	}
+	thinned, err := l.Thin(ctx)
+	return removed + thinned, err
+}
+
+// run goes through the log in steps; pick chooses what a step removes.
+func (s *sweep) run(ctx context.Context, pick func(context.Context, execer) (candidates, error)) (removed int64, err error) {
 	for {
-		n, done, err := s.step(ctx)
+		n, done, err := s.step(ctx, pick)
 		removed += n
 		if err != nil {
-			return removed, fmt.Errorf("gormsync: cleaning up %s: %w", l.tables.Changes, err)
+			return removed, fmt.Errorf("gormsync: cleaning up %s: %w", s.log.tables.Changes, err)
 		}
 		if done {
 			return removed, nil
@@ -80,7 +90,7 @@ func (s *sweep) adapt() {
 
 // step looks at the next rows and removes those that may go, in one transaction
 // that also moves the horizon: no reader sees the one without the other.
-func (s *sweep) step(ctx context.Context) (removed int64, done bool, err error) {
+func (s *sweep) step(ctx context.Context, pick func(context.Context, execer) (candidates, error)) (removed int64, done bool, err error) {
 	tx, mine, err := s.log.beginSweep(ctx)
 	if err != nil || !mine {
 		return 0, true, err
@@ -90,7 +100,7 @@ func (s *sweep) step(ctx context.Context) (removed int64, done bool, err error) 
 		err = errors.Join(err, ignoreDone(tx.Rollback()))
 		s.took = time.Since(begun)
 	}()
-	found, err := s.candidates(ctx, tx)
+	found, err := pick(ctx, tx)
 	if err != nil {
 		return 0, false, err
 	}
@@ -155,7 +165,7 @@ func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, er
 // candidates are the rows that a step may remove.
 type candidates struct {
 	ids     []int64
-	horizon int64 // the highest of their transactions
+	horizon int64 // the highest of their transactions; 0 when cursors from before them stay good
 	last    int64 // the last id that was looked at
 	end     bool  // there is nothing old behind it
 }

@@ -1,6 +1,9 @@
 package trackers
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 type (
 	actorKey   struct{}
@@ -10,19 +13,25 @@ type (
 
 // WithActor returns a context whose changes carry the actor's name in the log.
 func WithActor(ctx context.Context, actor string) context.Context {
-	return context.WithValue(ctx, actorKey{}, actor)
+	return context.WithValue(ctx, actorKey{}, storable(actor))
 }
 
 // WithClient returns a context whose changes carry the client's id in the log,
 // so that the client knows its own changes when they come back.
 func WithClient(ctx context.Context, clientID string) context.Context {
-	return context.WithValue(ctx, clientKey{}, clientID)
+	return context.WithValue(ctx, clientKey{}, storable(clientID))
 }
 
 // Untracked returns a context whose changes are in no log: no client will hear
 // of them.
 func Untracked(ctx context.Context) context.Context {
 	return context.WithValue(ctx, untrackKey{}, true)
+}
+
+// storable leaves out what PostgreSQL cannot store as text: a change must not fail
+// by the name of who made it.
+func storable(name string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(name, ""), "\x00", "")
 }
 
 func actorOf(ctx context.Context) string {

@@ -21,6 +21,13 @@ type Entity struct {
 	// FieldLog writes a row for each changed field to the field log as well.
 	// Defaults to false.
 	FieldLog bool
+	// KeepLatest thins the log out when it is cleaned up, however young it is: of
+	// each row it keeps the newest change. Cursors stay good: a reader that was
+	// away gets the newest change instead of all that led to it. The row's history
+	// is lost, and an edit that was based on a version in between has no base to be
+	// merged with. It cannot be had together with FieldLog, whose rows each hold
+	// another field. Defaults to false.
+	KeepLatest bool
 	// Writable lets clients push changes of this entity. Tracking an entity does
 	// not make it writable. Defaults to false.
 	Writable bool
@@ -36,6 +43,9 @@ type Tracked struct {
 	Name string
 	// Schema is GORM's view of the model.
 	Schema *schema.Schema
+	// Generation counts how often the entity's scope column or hidden columns have
+	// changed since it was tracked first.
+	Generation uint32
 
 	hidden map[string]bool // by column
 	soft   []*schema.Field // columns that mark a row as deleted
@@ -68,6 +78,9 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 		return nil, fmt.Errorf("gormsync: GORM cannot use the model %T: %w", e.Model, err)
 	}
 	t := &Tracked{Entity: e, Name: lastName(stmt.Schema.Table), Schema: stmt.Schema, hidden: map[string]bool{}}
+	if e.KeepLatest && e.FieldLog {
+		return nil, fmt.Errorf("gormsync: the entity %s has both KeepLatest and FieldLog; a field's newest value may be in an older change, so choose one of them", t.Name)
+	}
 	for _, name := range e.Hide {
 		f := t.Schema.LookUpField(name)
 		if f == nil || f.DBName == "" {

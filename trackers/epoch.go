@@ -20,24 +20,24 @@ import (
 func (l *Log) epochOf(ctx context.Context, p *position) (uint32, error) {
 	base := ""
 	if l.dialect == postgres {
-		known, ok := l.servers.Load(p.server)
+		known, ok := l.servers.Load(p.Server)
 		if !ok {
 			key, identity, err := l.identify(ctx)
 			if err != nil {
 				return 0, err
 			}
 			l.servers.Store(key, identity)
-			if known = identity; key != p.server {
+			if known = identity; key != p.Server {
 				return 0, errors.New("gormsync: the database server changed in the middle of a read; try again")
 			}
 		}
 		base = known.(string)
 	}
-	if p.epoch == "" {
+	if p.Epoch == "" {
 		return 0, fmt.Errorf("gormsync: %s has no row %q; run migrate.Up", l.tables.Meta, models.MetaEpoch)
 	}
 	h := fnv.New32a()
-	h.Write([]byte(base + "/" + p.epoch))
+	h.Write([]byte(base + "/" + p.Epoch))
 	return h.Sum32(), nil
 }
 

@@ -22,10 +22,13 @@ type Filter struct {
 	// All is every row, whatever its scope; otherwise only those of Scopes.
 	All    bool
 	Scopes []string
+	// Generation is that of the entity, as Log.Entity tells; cursors that are
+	// given to clients need it.
+	Generation uint32
 }
 
 // Cover is what a cursor remembers of the filter.
-func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.All, f.Scopes) }
+func (f Filter) Cover() models.Cover { return models.CoverOf(f.Entity, f.Generation, f.All, f.Scopes) }
 
 // Sees reports whether the filter lets a change through.
 func (f *Filter) Sees(c *models.Change) bool {
@@ -96,15 +99,17 @@ type feed struct {
 }
 
 // changeColumns are what readChange reads.
-var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "version", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
+var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
 
 // readChange takes a change from the scanned values of changeColumns.
 func readChange(c *models.Change, v []any) error {
-	return errors.Join(
+	err := errors.Join(
 		into(&c.ID, v[0]), into(&c.Entity, v[1]), into(&c.EntityID, v[2]), into((*string)(&c.Action), v[3]),
-		c.Data.Scan(v[4]), into(&c.Version, v[5]), intoPointer(&c.ClientID, v[6]), into(&c.Actor, v[7]), into(&c.MutationID, v[8]),
-		moment{&c.CreatedAt}.Scan(v[9]), into(&c.Tx, v[10]), intoPointer(&c.Scope, v[11]), into((*string)(&c.Move), v[12]),
+		c.Data.Scan(v[4]), intoPointer(&c.ClientID, v[5]), into(&c.Actor, v[6]), into(&c.MutationID, v[7]),
+		moment{&c.CreatedAt}.Scan(v[8]), into(&c.Tx, v[9]), intoPointer(&c.Scope, v[10]), into((*string)(&c.Move), v[11]),
 	)
+	c.Version = c.ID
+	return err
 }
 
 // of tells this feed through these filters from others.
@@ -198,18 +203,17 @@ func (r feed) query(filters []Filter, c models.Cursor, limit int) *query {
 	if c.Batch != nil && c.Batch.Of == r.of(nil) {
 		inner, outer = nil, filters
 	}
-	q.write("SELECT o.*, ", prefixed("l", changeColumns), ", n.last, ")
+	q.write("SELECT o.at, ", prefixed("l", changeColumns), ", n.last, ")
 	r.known(q, filters)
-	q.write(" FROM (", l.positionSQL(), ") o LEFT JOIN (",
-		"SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
+	q.write(" FROM (SELECT NULL AS id, NULL AS last UNION ALL SELECT * FROM (SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
 	r.arms(q, inner, c)
 	q.write(") a) w WHERE 1 = 1")
 	if c.Batch != nil {
 		q.write(" AND (last, id) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
 	}
 	r.outer(q, outer)
-	q.write(" ORDER BY last, id LIMIT ", q.arg(limit), ") n ON 1 = 1 LEFT JOIN ", l.quote(l.tables.Changes),
-		" l ON l.id = n.id ORDER BY n.last, n.id")
+	q.write(" ORDER BY last, id LIMIT ", q.arg(limit), ") m) n LEFT JOIN (", l.positionSQL(), ") o ON n.id IS NULL LEFT JOIN ", l.quote(l.tables.Changes),
+		" l ON l.id = n.id ORDER BY n.last NULLS FIRST, n.id")
 	return q
 }
 
@@ -345,18 +349,16 @@ func (r feed) scan(rows *sql.Rows) (at *position, entries []Entry[models.Change]
 		}
 	}()
 	at = &position{}
-	vals, dests := anys(positionColumns + len(changeColumns) + 2)
-	change, rest := vals[positionColumns:], vals[positionColumns+len(changeColumns):]
+	vals, dests := anys(1 + len(changeColumns) + 2)
+	change, rest := vals[1:], vals[1+len(changeColumns):]
 	for first := true; rows.Next(); first = false {
 		if err := rows.Scan(dests...); err != nil {
 			return nil, nil, err
 		}
 		if first {
-			if err := at.read(vals); err != nil {
+			if err := at.Scan(vals[0]); err != nil {
 				return nil, nil, err
 			}
-		}
-		if change[0] == nil { // there is nothing new
 			continue
 		}
 		var e Entry[models.Change]

@@ -58,13 +58,7 @@ func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (
 		}
 		versions = strconv.AppendInt(versions, changes[i].Version, 10)
 	}
-	q := &query{dialect: l.dialect}
-	each := "json_array_elements_text(" + q.arg(string(append(versions, ']'))) + "::json)"
-	if l.dialect == sqlite {
-		each = "json_each(?1)"
-	}
-	q.write("SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, f.timestamp, f.tx, f.scope FROM ", each,
-		" v JOIN ", l.quote(l.tables.Fields), " f ON f.id >= CAST(v.value AS bigint) << ", bits, " AND f.id < (CAST(v.value AS bigint) + 1) << ", bits, " ORDER BY f.id")
+	q := f.fieldsQuery(string(append(versions, ']')))
 	rows, err := l.pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
@@ -79,6 +73,23 @@ func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (
 		found[c.Version] = append(found[c.Version], c)
 	}
 	return found, rows.Err()
+}
+
+// fieldsQuery asks for the fields of versions, a JSON array. PostgreSQL is told
+// how many a change can have, or on a table without statistics it would rather
+// read all of it.
+func (f *Fields) fieldsQuery(versions string) *query {
+	l := f.log
+	q := &query{dialect: l.dialect}
+	const columns = "SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, f.timestamp, f.tx, f.scope FROM "
+	fields, within := l.quote(l.tables.Fields)+" f", "f.id >= CAST(v.value AS bigint) << "+bits+" AND f.id < (CAST(v.value AS bigint) + 1) << "+bits
+	if l.dialect == sqlite {
+		q.write(columns, "json_each(", q.arg(versions), ") v JOIN ", fields, " ON ", within, " ORDER BY f.id")
+		return q
+	}
+	q.write(columns, "json_array_elements_text(", q.arg(versions), "::json) v CROSS JOIN LATERAL (SELECT * FROM ", fields, " WHERE ", within,
+		" ORDER BY id LIMIT 1 << ", bits, ") f ORDER BY f.id")
+	return q
 }
 
 var bits = strconv.Itoa(models.FieldBits)

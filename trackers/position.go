@@ -2,7 +2,7 @@ package trackers
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,54 +11,56 @@ import (
 	"github.com/rhtmx/gormsync/models"
 )
 
-// position is where the log stands at the moment of a statement.
+// position is where the log stands at the moment of a statement. A database gives
+// it as one JSON object: many columns would cost the rows that are read with it.
 type position struct {
-	snapshot string // pg_snapshot; empty on SQLite
-	standby  bool
-	newest   int64  // the highest transaction in the log
-	server   string // tells servers and log tables apart cheaply; empty on SQLite
-	epoch    string // the random text in meta
-	horizon  string // the highest transaction that was pruned; empty for none
-	visible  string // on a standby: the log's transactions from xmin on
+	Snapshot string `json:"snapshot"` // pg_snapshot; empty on SQLite
+	Standby  bool   `json:"standby"`
+	Newest   int64  `json:"newest"`  // the highest transaction in the log
+	Server   string `json:"server"`  // tells servers and log tables apart cheaply; empty on SQLite
+	Epoch    string `json:"epoch"`   // the random text in meta
+	Horizon  string `json:"horizon"` // the highest transaction that was pruned; empty for none
+	Visible  string `json:"visible"` // on a standby: the log's transactions from xmin on
 }
 
-// positionColumns is how many columns positionSQL selects.
-const positionColumns = 7
-
-// read takes a position from the scanned values of its columns.
-func (p *position) read(v []any) error {
-	return errors.Join(
-		into(&p.snapshot, v[0]), into(&p.standby, v[1]), into(&p.newest, v[2]),
-		into(&p.server, v[3]), into(&p.epoch, v[4]), into(&p.horizon, v[5]), into(&p.visible, v[6]),
-	)
+// Scan implements sql.Scanner.
+func (p *position) Scan(src any) error {
+	var text string
+	if err := into(&text, src); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), p)
 }
 
-// positionSQL selects a position, as one row.
+// positionSQL selects a position, as one row of one column named at.
 func (l *Log) positionSQL() string {
 	changes, meta := l.quote(l.tables.Changes), l.quote(l.tables.Meta)
-	fact := func(key string) string { return ", (SELECT value FROM " + meta + " WHERE key = " + literal(key) + ")" }
-	facts := fact(models.MetaEpoch) + fact(models.MetaHorizon)
+	fact := func(name, key string) string {
+		return "'" + name + "', (SELECT value FROM " + meta + " WHERE key = " + literal(key) + ")"
+	}
+	facts := fact("epoch", models.MetaEpoch) + ", " + fact("horizon", models.MetaHorizon)
 	if l.dialect == sqlite {
-		return "SELECT '', 0, (SELECT max(id) FROM " + changes + "), ''" + facts + ", ''"
+		return "SELECT json_object('newest', (SELECT max(id) FROM " + changes + "), " + facts + ") AS at"
 	}
 	// OFFSET 0 keeps PostgreSQL from asking all this again for each row that it is
 	// joined to.
-	return "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), (SELECT tx FROM " + changes + " ORDER BY tx DESC LIMIT 1), " + l.serverSQL() + facts +
-		", CASE WHEN pg_is_in_recovery() THEN (SELECT string_agg(DISTINCT tx::text, ',') FROM " + changes +
-		" WHERE tx >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint) END OFFSET 0"
+	return "SELECT json_build_object('snapshot', pg_current_snapshot()::text, 'standby', pg_is_in_recovery(), 'newest', (SELECT tx FROM " + changes +
+		" ORDER BY tx DESC LIMIT 1), 'server', " + l.serverSQL() + ", " + facts +
+		", 'visible', CASE WHEN pg_is_in_recovery() THEN (SELECT string_agg(DISTINCT tx::text, ',') FROM " + changes +
+		" WHERE tx >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint) END)::text AS at OFFSET 0"
 }
 
 // after is the set of transactions that a reader has who had from and read at p.
 func (p *position) after(from models.TxSet) (models.TxSet, error) {
-	newest := max(from.Xmax, uint64(p.newest)+1)
-	if p.snapshot == "" {
+	newest := max(from.Xmax, uint64(p.Newest)+1)
+	if p.Snapshot == "" {
 		return models.TxSet{Xmax: newest}, nil
 	}
-	set, err := models.ParseTxSet(p.snapshot)
+	set, err := models.ParseTxSet(p.Snapshot)
 	if err != nil {
 		return set, err
 	}
-	if p.standby {
+	if p.Standby {
 		if set, err = p.onStandby(); err != nil {
 			return set, err
 		}
@@ -71,13 +73,13 @@ func (p *position) after(from models.TxSet) (models.TxSet, error) {
 // no row there yet, so to leave it open loses nothing. When that would be very
 // many numbers, everything from xmin on comes again.
 func (p *position) onStandby() (models.TxSet, error) {
-	text, _, _ := strings.Cut(p.snapshot, ":")
+	text, _, _ := strings.Cut(p.Snapshot, ":")
 	xmin, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || p.visible == "" {
+	if err != nil || p.Visible == "" {
 		return models.TxSet{Xmax: xmin}, err
 	}
 	var seen []uint64
-	for text := range strings.SplitSeq(p.visible, ",") {
+	for text := range strings.SplitSeq(p.Visible, ",") {
 		tx, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			return models.TxSet{}, err
@@ -100,12 +102,12 @@ func (p *position) onStandby() (models.TxSet, error) {
 
 // pruned is the highest transaction that was pruned; 0 for none.
 func (p *position) pruned() (uint64, error) {
-	if p.horizon == "" {
+	if p.Horizon == "" {
 		return 0, nil
 	}
-	n, err := strconv.ParseUint(p.horizon, 10, 64)
+	n, err := strconv.ParseUint(p.Horizon, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("gormsync: the horizon %q in meta is no number", p.horizon)
+		return 0, fmt.Errorf("gormsync: the horizon %q in meta is no number", p.Horizon)
 	}
 	return n, nil
 }
@@ -125,7 +127,7 @@ func (l *Log) accept(ctx context.Context, p *position, c models.Cursor) (uint32,
 		return epoch, models.ErrCursorExpired
 	case lacks(c, pruned):
 		return epoch, models.ErrCursorExpired
-	case l.dialect == sqlite && c.From.Xmax > uint64(p.newest)+1:
+	case l.dialect == sqlite && c.From.Xmax > uint64(p.Newest)+1:
 		// The log has lost its end: somebody put an older file in its place. When it
 		// has grown again the cursors of before would look good, so they all end now.
 		return epoch, l.renewEpoch(ctx)
@@ -169,12 +171,7 @@ func (l *Log) Accept(ctx context.Context, c models.Cursor) error {
 
 func (l *Log) position(ctx context.Context) (*position, error) {
 	p := &position{}
-	vals, dests := anys(positionColumns)
-	err := l.pool.QueryRowContext(ctx, l.positionSQL(), l.unprepared()...).Scan(dests...)
-	if err == nil {
-		err = p.read(vals)
-	}
-	if err != nil {
+	if err := l.pool.QueryRowContext(ctx, l.positionSQL(), l.unprepared()...).Scan(p); err != nil {
 		return nil, fmt.Errorf("gormsync: reading the end of %s (run migrate.Up before gormsync is registered): %w", l.tables.Changes, err)
 	}
 	return p, nil

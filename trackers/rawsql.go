@@ -32,7 +32,9 @@ func mayWrite(sql string) bool {
 		first = len(sql)
 	}
 	switch strings.ToUpper(sql[:first]) {
-	case "SELECT", "PRAGMA", "SHOW", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET":
+	case "EXPLAIN": // which only plans, unless it is told to measure
+		return strings.Contains(sql, ";") || strings.Contains(strings.ToUpper(sql), "ANALY")
+	case "SELECT", "PRAGMA", "SHOW", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET":
 		return strings.Contains(sql, ";")
 	}
 	return true

@@ -21,10 +21,12 @@ func TestWrittenTables(t *testing.T) {
 		`ALTER TABLE c ADD FOREIGN KEY (o) REFERENCES todos ON DELETE CASCADE ON UPDATE CASCADE`:            nil,
 		`DO $fn$ BEGIN DELETE FROM todos; END $fn$`:                                                         nil,
 		`UPDATE todos SET x = $1 WHERE y = $2`:                                                              {"todos"},
-		`UPDATE`:                                                                                            nil,
-		`INSERT INTO`:                                                                                       nil,
-		`DELETE FROM todos WHERE t = 'it''s'`:                                                               {"todos"},
-		`SELECT 'unclosed; DELETE FROM todos`:                                                               nil,
+		`EXPLAIN UPDATE todos SET x = 1`:                                                                    nil,
+		`EXPLAIN (analyze, buffers) UPDATE todos SET x = 1`:                                                 {"todos"},
+		`UPDATE`:                              nil,
+		`INSERT INTO`:                         nil,
+		`DELETE FROM todos WHERE t = 'it''s'`: {"todos"},
+		`SELECT 'unclosed; DELETE FROM todos`: nil,
 	} {
 		require.Equal(t, want, writtenTables(sql), sql)
 	}

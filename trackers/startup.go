@@ -38,7 +38,7 @@ func (l *Log) setMeta(key, value string) string {
 // a standby there is nothing to write.
 func (l *Log) repair(ctx context.Context) (err error) {
 	if l.dialect == sqlite {
-		return nil
+		return l.shapes(ctx, false)
 	}
 	var standby, restored bool
 	var cache, behind int64
@@ -48,17 +48,19 @@ func (l *Log) repair(ctx context.Context) (err error) {
  (SELECT seqcache FROM pg_sequence WHERE seqrelid = `+literal(l.sequence)+`::regclass),
  (SELECT coalesce(max(id), 0) FROM `+changes+`) - (SELECT last_value FROM `+l.sequence+`)`).Scan(&standby, &restored, &cache, &behind)
 	if err != nil {
-		return fmt.Errorf("gormsync: looking at %s: %w", l.tables.Changes, err)
+		return fmt.Errorf("gormsync: looking at %s (the role needs SELECT on the sequence %s too): %w", l.tables.Changes, l.sequence, err)
 	}
 	switch {
 	case standby:
-		return nil
+		return l.shapes(ctx, true)
 	case cache != 1:
 		return fmt.Errorf("gormsync: the sequence %s has CACHE %d, so versions would not be in the order of changes; run ALTER SEQUENCE %s CACHE 1", l.sequence, cache, l.sequence)
 	case restored || behind > 0:
-		return l.repairRestored(ctx, restored)
+		if err := l.repairRestored(ctx, restored); err != nil {
+			return err
+		}
 	}
-	return nil
+	return l.shapes(ctx, false)
 }
 
 // repairRestored: when some rows' transactions are still to come, all rows are of
