@@ -301,6 +301,7 @@ type syncHub struct {
 }
 
 func newSyncHub(b *testing.B) hub {
+	b.Helper()
 	db, err := gormsync.Open(dbtest.SQLite(b).URL, &gorm.Config{Logger: logger.Discard})
 	require.NoError(b, err)
 	require.NoError(b, db.AutoMigrate(&Post{}))

@@ -24,7 +24,7 @@ import (
 	"github.com/rhtmx/gormsync/internal/dbtest"
 )
 
-// Todo is the model of these tests.
+// A Todo is the model of these tests.
 type Todo struct {
 	ID    string `gorm:"primaryKey"`
 	Title string

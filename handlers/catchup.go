@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
@@ -73,7 +74,7 @@ func (s *session) start(sub *subscription, spans []span, now *place) models.Curs
 			return begin
 		}
 	}
-	sub.spans = append(spans, restOf(sub.view.filters, spans, now)...)
+	sub.spans = slices.Concat(spans, restOf(sub.view.filters, spans, now))
 	sub.behind = true
 	sub.rewind()
 	return begin

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -206,8 +207,8 @@ func TestClose(t *testing.T) {
 		for _, c := range []ws{s, fields} {
 			go func() {
 				_, _, err := c.ReadMessage()
-				closed, _ := err.(*websocket.CloseError)
-				if closed == nil || !strings.Contains(closed.Text, "retry=") {
+				var closed *websocket.CloseError
+				if !errors.As(err, &closed) || !strings.Contains(closed.Text, "retry=") {
 					codes <- 0
 					return
 				}

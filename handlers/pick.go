@@ -54,14 +54,10 @@ func (sub *subscription) take(found []*entry, head uint64) {
 // collect finds the entries below head that the session is to get, with the moves
 // between scopes settled.
 func (h *hub) collect(sub *subscription, head uint64) ([]*entry, bool) {
-	var found []*entry
-	next, ok := sub.next, true
-	if next < sub.view.since { // of before the topics were linked
-		until := min(head, sub.view.since)
-		if found, ok = h.scan(sub.view, next, until); !ok {
-			return nil, false
-		}
-		next = until
+	next := max(sub.next, min(head, sub.view.since)) // entries of before that are not linked
+	found, ok := h.scan(sub.view, sub.next, next)
+	if !ok {
+		return nil, false
 	}
 	linked, ok := h.walk(sub.view, next, head)
 	if !ok {
