@@ -58,7 +58,7 @@ func (r *request) place(f trackers.Filter, text string) error {
 	if err != nil {
 		return err
 	}
-	if !c.HasCover(f.Cover()) {
+	if c.IsZero() || !c.HasCover(f.Cover()) {
 		r.reset = append(r.reset, f.Entity)
 		return nil
 	}
