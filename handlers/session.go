@@ -52,6 +52,8 @@ type subscription struct {
 	next    uint64
 	pending []picked
 	// known is what was read from the log, by entity, until the hub has passed it.
+	// Who began at several places and breaks off before that gets some of it again:
+	// its cursor is the hub's place, which is before what one of the reads gave.
 	known map[string]models.TxSet
 	// common is what was read of all entities beyond the hub's place.
 	common models.TxSet
