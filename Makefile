@@ -17,7 +17,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Find or install what the tests need: PostgreSQL, Chromium, npm packages
+setup: ## Find or install what the tests need: PostgreSQL, PgBouncer, Chromium, npm packages
 	@GO=$(GO) MAKE=$(MAKE) scripts/setup.sh
 
 .PHONY: check
@@ -71,7 +71,10 @@ FUZZ ?= 1000000x
 .PHONY: soak
 soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZZ=1000000x)
 	$(GO) test -race -timeout 60m -run 'TestTorture|TestRetention$$|TestKeepLatestUnderLoad|TestCrash|TestOracle' ./trackers -torture.for=$(FOR)
+	$(GO) test -race -timeout 60m -run 'TestHubModel|TestStalledReader$$|TestKilledAndReconnected' ./handlers -hub.rounds=10 -stalled.readers=2000 -reconnect.kills=1000
+	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
 	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
+	$(GO) test -race -timeout 60m -run 'TestPushUnderLoad|TestPushSurvivesKills|TestPushAnyValues|TestPushFieldsConverge' ./handlers -push.mutations=500 -push.kills=20 -rapid.checks=5000
 	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 
 .PHONY: bench

@@ -19,12 +19,24 @@ type Entity = trackers.Entity
 // Access is what one client may do with one entity.
 type Access = handlers.Access
 
+// Route is one route on net/http; see Plugin.Routes.
+type Route = handlers.Route
+
+// Client is who stands behind a request to a Route.
+type Client = handlers.Client
+
+// Limits bound what clients may take of the server.
+type Limits = handlers.Limits
+
+// Observer is told what delivery does, for metrics.
+type Observer = handlers.Observer
+
 // Config configures a Plugin. Its zero value lacks only Entities.
 type Config struct {
 	// Entities are the models to track. Required.
 	Entities []Entity
 	// Authorize decides what the client of a request may do with an entity. Mount
-	// requires it. It is asked on every pull and every subscription, also for
+	// requires it. It is asked on every pull, push and subscription, also for
 	// names that are no entity. An *echo.HTTPError is answered with its own
 	// status, any other error with 500. Defaults to nil.
 	Authorize func(c echo.Context, entity string) (Access, error)
@@ -46,8 +58,19 @@ type Config struct {
 	// place in the code.
 	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
-	// such as those of another process. -1 turns it off. Defaults to 2 s.
+	// such as those of a process that died between its commit and its bell; every
+	// 0.5 s while bells of other processes do not arrive but should. -1 turns it
+	// off. Defaults to 2 s, with NoNotify to 0.5 s.
 	Poll time.Duration
+	// ListenDSN is where this process listens for the bells of others on
+	// PostgreSQL, and sends its own, in any form that GORM's driver takes. It must
+	// lead to the database of the plugin, directly or through a session pooler: a
+	// transaction pooler does not hand bells over. Defaults to where the pool of
+	// the *gorm.DB leads.
+	ListenDSN string
+	// NoNotify neither listens for bells of other processes nor sends any; the
+	// poll finds their changes. Defaults to false.
+	NoNotify bool
 	// Retention is how long changes stay in the log. A client that was away for
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
@@ -56,6 +79,30 @@ type Config struct {
 	// client that sends a change once more after that time makes it once more. -1
 	// keeps them for ever. Defaults to 90 days.
 	MutationRetention time.Duration
+	// Limits bound what clients may take of the server, each with its own default.
+	Limits Limits
+	// Heartbeat is how often a live client hears from the server at least, and how
+	// far the log is. Proxies cut connections that are silent for 60 s. Defaults
+	// to 25 s.
+	Heartbeat time.Duration
+	// Window is how long changes are gathered after some were sent, so that a busy
+	// log costs fewer messages; a change after a quiet time is sent at once. -1
+	// turns it off. Defaults to 5 ms.
+	Window time.Duration
+	// Reauthorize is how often Authorize is asked again for a live connection, and
+	// at the latest when its Access expires: the application's middleware and then
+	// Authorize see a GET request with the headers with which it connected.
+	// Defaults to 5 min.
+	Reauthorize time.Duration
+	// WriteWait is how long a live connection may take for one message before it
+	// is cut. Defaults to 10 s.
+	WriteWait time.Duration
+	// Ring is how many of the newest changes are held in memory for live clients;
+	// those who are further behind read the log. Defaults to 8192.
+	Ring int
+	// Observer is told what delivery does; package metrics has one for Prometheus. Defaults to
+	// nobody.
+	Observer Observer
 	// Logger takes the warnings and the errors that no caller sees. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -71,6 +118,7 @@ const (
 	defaultPoll              = 2 * time.Second
 	defaultRetention         = 7 * 24 * time.Hour
 	defaultMutationRetention = 90 * 24 * time.Hour
+	pollWithoutBells         = 500 * time.Millisecond
 )
 
 // tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
@@ -79,6 +127,9 @@ var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
+		if c.NoNotify {
+			c.Poll = pollWithoutBells
+		}
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention
@@ -104,6 +155,17 @@ func (c Config) validate() error {
 	}
 	if c.MutationRetention < 0 && c.MutationRetention != -1 {
 		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
+	}
+	for name, d := range map[string]time.Duration{"Heartbeat": c.Heartbeat, "Reauthorize": c.Reauthorize, "WriteWait": c.WriteWait} {
+		if d < 0 {
+			return fmt.Errorf("gormsync: Config.%s is %v; give a positive duration", name, d)
+		}
+	}
+	if c.Window < 0 && c.Window != -1 {
+		return fmt.Errorf("gormsync: Config.Window is %v; give a positive duration, or -1 to turn it off", c.Window)
+	}
+	if c.Ring < 0 {
+		return fmt.Errorf("gormsync: Config.Ring is %d; give a positive number of changes", c.Ring)
 	}
 	if !tablePrefix.MatchString(c.TablePrefix) {
 		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)

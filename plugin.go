@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,11 +15,23 @@ import (
 	"github.com/rhtmx/gormsync/handlers"
 	"github.com/rhtmx/gormsync/listener"
 	"github.com/rhtmx/gormsync/migrate"
+	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
 )
 
 // ErrClosed is what Start returns after Close.
 var ErrClosed = handlers.ErrClosed
+
+// Status tells how a Plugin notices changes of other processes; see its fields.
+type Status = listener.Status
+
+// The values of Status.Mode.
+const (
+	Off       = listener.Off       // not started, or closed
+	Listening = listener.Listening // bells arrive
+	Degraded  = listener.Degraded  // bells do not arrive at present; the log is polled
+	Polling   = listener.Polling   // bells cannot arrive; the log is polled
+)
 
 // ErrRawSQL is what raw SQL that writes to a tracked table gets with StrictRaw.
 var ErrRawSQL = trackers.ErrRawSQL
@@ -28,7 +41,8 @@ var errNotUsed = errors.New("gormsync: the plugin has no database yet; call db.U
 // Plugin records the changes of its entities and serves them. It is a
 // gorm.Plugin. Make it with New.
 type Plugin struct {
-	cfg Config
+	cfg      Config
+	listener atomic.Pointer[listener.Listener] // nil before db.Use
 
 	mu       sync.Mutex
 	log      *trackers.Log
@@ -83,20 +97,59 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	log, err := trackers.NewLog(ctx, db, trackers.Config{
 		Entities: p.cfg.Entities, Prefix: p.cfg.TablePrefix, NoWrap: p.cfg.NoWrap, StrictRaw: p.cfg.StrictRaw,
-		Logger: p.cfg.Logger, Ring: p.ring,
+		Logger: p.cfg.Logger, Ring: p.committed,
 	})
 	if err != nil {
 		return err
 	}
+	l, err := p.newListener(db)
+	if err != nil {
+		return err
+	}
+	p.listener.Store(l)
 	p.log = log
 	p.handlers = handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
+		Limits: p.cfg.Limits, Heartbeat: p.cfg.Heartbeat, Window: p.cfg.Window, Reauthorize: p.cfg.Reauthorize, WriteWait: p.cfg.WriteWait,
+		Ring: p.cfg.Ring, Observer: p.cfg.Observer,
 	})
 	return nil
 }
 
-// ring is the bell: a commit was seen, or somebody thinks that there was one.
-func (p *Plugin) ring() { p.handlers.Ring() }
+// newListener makes the listener; it does not start.
+func (p *Plugin) newListener(db *gorm.DB) (*listener.Listener, error) {
+	pool, err := db.DB()
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: the database has no *sql.DB: %w", err)
+	}
+	return listener.New(listener.Config{
+		DB: pool, Dialect: db.Name(), DSN: p.cfg.ListenDSN, Channel: models.TablesFor(p.cfg.TablePrefix).Channel,
+		NoNotify: p.cfg.NoNotify, Poll: p.cfg.Poll, Ring: p.heard, Logger: p.cfg.Logger,
+	})
+}
+
+// committed is the bell of this process: a commit wrote to the log. Those who
+// follow the log have been told already.
+func (p *Plugin) committed() {
+	p.handlers.Ring()
+	p.listener.Load().Announce()
+}
+
+// heard is the bell of other processes, or the poll.
+func (p *Plugin) heard() {
+	p.handlers.Ring()
+	p.log.Wake()
+}
+
+// Status tells how changes of other processes are noticed, and if bells do not
+// arrive, why and what to do. Before db.Use its Mode is Off. It never blocks.
+func (p *Plugin) Status() Status {
+	l := p.listener.Load()
+	if l == nil {
+		return Status{Mode: Off, Reason: errNotUsed.Error()}
+	}
+	return l.Status()
+}
 
 // Mount adds the routes to an Echo group, such as e.Group("/api"); what
 // middleware the group has runs before them. The hub starts with the first
@@ -110,9 +163,25 @@ func (p *Plugin) Mount(g *echo.Group) error {
 	return p.handlers.Mount(g)
 }
 
-// Start begins to follow the log, so that the first connection need not wait for
-// it. It fails fast when the database cannot be read. A second call does
-// nothing; after Close it returns ErrClosed.
+// Routes gives the routes on net/http, for routers other than Echo v4, which then
+// need no Mount and no Config.Authorize. It returns an error before db.Use.
+func (p *Plugin) Routes() ([]Route, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handlers == nil {
+		return nil, fmt.Errorf("%w, then Routes", errNotUsed)
+	}
+	return p.handlers.Routes(), nil
+}
+
+// startLimit is how long Start may take.
+const startLimit = 5 * time.Second
+
+// Start begins to follow the log, to listen for other processes and to tell them
+// of changes; so a process that serves nobody calls it too. Mount has it called
+// with the first connection. It fails within 5 s when the database cannot be
+// read; see Status for whether bells arrive. A second call does nothing; after
+// Close it returns ErrClosed.
 func (p *Plugin) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,15 +193,15 @@ func (p *Plugin) Start(ctx context.Context) error {
 	case p.started:
 		return nil
 	}
-	if err := p.handlers.Start(ctx); err != nil {
-		return err
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := p.handlers.Start(limited); err != nil {
+		return fmt.Errorf("gormsync: the log cannot be read, so it is not followed; is the database up? %w", err)
 	}
 	p.started = true
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	if p.cfg.Poll > 0 {
-		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
-	}
+	p.running.Go(func() { p.listener.Load().Run(run) })
 	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
@@ -198,8 +267,31 @@ func (p *Plugin) Close(ctx context.Context) error {
 	if err := h.Close(ctx); err != nil {
 		return fmt.Errorf("gormsync: closing: %w", err)
 	}
-	p.running.Wait()
-	return nil
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		p.running.Wait()
+	}()
+	select {
+	case <-quiet:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("gormsync: closing: %w", ctx.Err())
+	}
+}
+
+// Disconnect ends the live connections of which any Access matches, at once, with
+// the close code 4001, and gives their number. Take the right away first, so that
+// whoever comes back is refused: it ends what is, and forbids nothing. It returns
+// 0 before db.Use.
+func (p *Plugin) Disconnect(match func(Access) bool) int {
+	p.mu.Lock()
+	h := p.handlers
+	p.mu.Unlock()
+	if h == nil {
+		return 0
+	}
+	return h.Disconnect(match)
 }
 
 // Changes gives the change log; nil before db.Use.

@@ -32,12 +32,12 @@ var ErrStale = trackers.ErrStale
 // VersionOf gives the newest version of the model's row; 0 if it was never logged.
 // Only the primary key of the model is read. Ask before you read the row:
 //
-//	todo := Todo{ID: id}
-//	version, err := gormsync.VersionOf(db, &todo)
+//	note := Note{ID: id}
+//	version, err := gormsync.VersionOf(db, &note)
 //	…
-//	err = db.First(&todo).Error
+//	err = db.First(&note).Error
 //	…
-//	err = db.WithContext(gormsync.WithBase(ctx, &todo, version)).Save(&todo).Error
+//	err = db.WithContext(gormsync.WithBase(ctx, &note, version)).Save(&note).Error
 //	if errors.Is(err, gormsync.ErrStale) { // somebody else changed it meanwhile
 //
 // It returns an error when db does not use a Plugin or the model is not tracked.

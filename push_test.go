@@ -58,3 +58,24 @@ func TestVersionOfAndStale(t *testing.T) {
 
 // A Stranger is in no configuration.
 type Stranger struct{ ID int }
+
+func TestStrategiesAreChecked(t *testing.T) {
+	refused := func(e gormsync.Entity, why string) {
+		t.Helper()
+		e.Model = &Todo{}
+		db, err := gormsync.Open("sqlite::memory:")
+		require.NoError(t, err)
+		plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{e}})
+		require.NoError(t, err)
+		require.ErrorContains(t, db.Use(plugin), why)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		require.NoError(t, pool.Close())
+	}
+	refused(gormsync.Entity{Strategy: "first_wins"}, `the strategy "first_wins", which is none`)
+	refused(gormsync.Entity{FieldStrategy: map[string]gormsync.Strategy{"title": "custom"}}, `the strategy "custom", which is none`)
+	refused(gormsync.Entity{FieldStrategy: map[string]gormsync.Strategy{"nothing": gormsync.ServerWins}}, "no column that clients see")
+	refused(gormsync.Entity{Resolve: map[string]func(gormsync.Conflict) (any, error){"token": nil}}, "no column that clients see")
+	_, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, MutationRetention: -2})
+	require.ErrorContains(t, err, "Config.MutationRetention")
+}

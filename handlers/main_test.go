@@ -4,6 +4,8 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/rhtmx/gormsync/internal/dbtest"
 )
 
@@ -12,5 +14,6 @@ func TestMain(m *testing.M) {
 		serveUntilKilled(url)
 		return
 	}
-	dbtest.Main(m)
+	// GORM's cache of prepared statements has a goroutine that nothing can end.
+	dbtest.Main(m, goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 }

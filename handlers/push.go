@@ -140,9 +140,9 @@ var (
 
 // answerPush runs the mutations and answers with their results.
 func (h *Handlers) answerPush(w http.ResponseWriter, r *http.Request, p *push, mutations []trackers.Mutation, named bool) {
-	results := h.run(r.Context(), p, mutations)
-	if unheard(mutations, results) {
-		h.fail(w, errBusy)
+	results, err := h.runCounted(r.Context(), p, mutations)
+	if err != nil {
+		h.fail(w, err)
 		return
 	}
 	answer := models.PushResponse{Applied: []string{}, Conflicts: []string{}, Results: results}
@@ -158,6 +158,23 @@ func (h *Handlers) answerPush(w http.ResponseWriter, r *http.Request, p *push, m
 	}
 	answer.Cursor, answer.Version = h.here(r.Context())
 	h.json(w, answer)
+}
+
+// runCounted does the mutations of a request, unless the actor has too many under
+// way. What an original client sent and was not done at all is an error.
+func (h *Handlers) runCounted(ctx context.Context, p *push, mutations []trackers.Mutation) ([]models.PushResult, error) {
+	if len(mutations) > 0 {
+		end, err := h.pushes.begin(p.writers[mutations[0].Entity].actor)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+	}
+	results := h.run(ctx, p, mutations)
+	if unheard(mutations, results) {
+		return nil, errBusy
+	}
+	return results, nil
 }
 
 // run does the mutations. Authorize names the actor for each entity, so those of

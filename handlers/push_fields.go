@@ -114,9 +114,9 @@ func (h *Handlers) pushFields(w http.ResponseWriter, r *http.Request, who caller
 	for _, raw := range p.Changes {
 		fields.add(raw, entity, writer)
 	}
-	results := h.run(r.Context(), p, fields.mutations)
-	if unheard(fields.mutations, results) {
-		h.fail(w, errBusy)
+	results, err := h.runCounted(r.Context(), p, fields.mutations)
+	if err != nil {
+		h.fail(w, err)
 		return
 	}
 	answer, err := h.fieldAnswer(r.Context(), &fields, results)

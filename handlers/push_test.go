@@ -107,6 +107,7 @@ func TestPushStatuses(t *testing.T) {
 }
 
 func pushStatuses(t *testing.T, s server, entity, id, other string) {
+	t.Helper()
 	create := fmt.Sprintf(`{"id":%s,"action":"create","data":{"title":"milk","rank":1},"mutation_id":"create","timestamp":%s}`, quoted(id), quoted(stamp(60)))
 	created := s.one(entity, create)
 	require.Equal(t, models.PushApplied, created.Status, "%+v", created.Error)

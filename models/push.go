@@ -7,19 +7,20 @@ const MaxName = 64
 type PushStatus string
 
 const (
-	// PushApplied: the row is as the client wants it.
+	// PushApplied says that the row is as the client wants it.
 	PushApplied PushStatus = "applied"
-	// PushMerged: some fields are, the others are in the result's Conflicts.
+	// PushMerged says that some fields are, and the others in the result's Conflicts.
 	PushMerged PushStatus = "merged"
-	// PushConflict: nothing was applied, because somebody else's change stands.
+	// PushConflict says that nothing was applied, because somebody else's change stands.
 	PushConflict PushStatus = "conflict"
-	// PushRejected: nothing was applied, because the change is not allowed or not valid.
+	// PushRejected says that nothing was applied, because the change is not allowed or
+	// not valid.
 	PushRejected PushStatus = "rejected"
-	// PushDuplicate: the mutation was applied before. One that was refused before is
+	// PushDuplicate says that the mutation was applied before. One that was refused before is
 	// refused again with its own status.
 	PushDuplicate PushStatus = "duplicate"
-	// PushRetry: the database was busy; nothing was applied, and the client may send
-	// the change again.
+	// PushRetry says that the database was busy: nothing was applied, and the client
+	// may send the change again.
 	PushRetry PushStatus = "retry"
 )
 

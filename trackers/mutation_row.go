@@ -8,7 +8,6 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -44,6 +43,10 @@ type logged struct {
 func (g *group) open(ctx context.Context, m *Mutation, id string) (*work, error) {
 	t := g.log.entities[m.Entity]
 	p, err := g.log.planOf(ctx, g.pool, t)
+	if err == nil && p.lacks(m.Data) {
+		g.log.forget(t)
+		p, err = g.log.planOf(ctx, g.pool, t)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +59,17 @@ func (g *group) open(ctx context.Context, m *Mutation, id string) (*work, error)
 		return nil, err
 	}
 	return w, w.look(ctx)
+}
+
+// lacks: the client sends a column of the model that the table did not have when
+// the plan was made. Another process has migrated it, perhaps.
+func (p *plan) lacks(data map[string]models.JSON) bool {
+	for name := range data {
+		if _, known := p.byName[name]; !known && p.entity.shown(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // entityKey turns an entity id into the values of the key, and spells it as the log does.
@@ -95,7 +109,7 @@ func (w *work) look(ctx context.Context) error {
 // changesOf gives the changes of a row from a version on, the newest first.
 func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id string, from int64, limit int) ([]logged, error) {
 	q := &query{dialect: l.dialect}
-	q.write("SELECT id, action, move, data, scope, client_id, edited_at FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
+	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
 		" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
 	rows, err := pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
@@ -220,11 +234,4 @@ func parsed(data models.JSON) (map[string]models.JSON, error) {
 		}
 	}
 	return fields, nil
-}
-
-func (e Edit) orNow(now time.Time) Edit {
-	if e.At.IsZero() {
-		e.At = now
-	}
-	return e
 }
