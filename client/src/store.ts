@@ -104,8 +104,10 @@ export class Store {
       const store = tx.objectStore(rowsStore);
       for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
       for (const row of rows) {
-        const held = !alone && (await result<Held | undefined>(store.get([row.entity, row.id])));
-        if (!held || held.version <= row.version) store.put(row);
+        const key = [row.entity, row.id];
+        const held = !alone && (await result<Held | undefined>(store.get(key)));
+        if (alone && !row.data) store.delete(key);
+        else if (!held || held.version <= row.version) store.put(row);
       }
       tx.objectStore(metaStore).put(cursors, 'cursors');
     });
