@@ -169,6 +169,21 @@ test('what was deleted is brought back', async () => {
   await row(right, 'Oops').waitFor();
 });
 
+test('the server is killed again and again while two people add to-dos: each is there once', async () => {
+  const pages = [await openWindow(), await openWindow()];
+  const titles = Array.from({ length: 60 }, (_, i) => `No ${i}`);
+  for (const [i, title] of titles.entries()) {
+    await (pages[i % 2] as Page).evaluate((title) => window.gormsync?.collection('todos').insert({ title, done: false, notes: '', position: 1 }).persisted, title);
+    if (i % 15 !== 14) continue;
+    await program.stop('SIGKILL');
+    await program.start();
+  }
+  for (const page of pages) await expect.poll(() => page.evaluate(() => [window.gormsync?.status, window.gormsync?.pending]), { timeout: 30_000 }).toEqual(['live', 0]);
+  const todos = (await (await fetch(`${program.url}/todos.json`)).json()) as { title: string }[];
+  expect(todos.map((todo) => todo.title).sort()).toEqual([...titles].sort());
+  for (const page of pages) await expect.poll(() => page.locator('.todo[data-id]').count()).toBe(titles.length);
+});
+
 test('behind a proxy that refuses WebSockets the list is live all the same', async () => {
   const proxy = await noUpgrades(Number(new URL(program.url).port));
   const [left, right] = [await openWindow(), await openWindow({}, proxy.url)];
