@@ -36,7 +36,7 @@ type Config struct {
 	// Entities are the models to track. Required.
 	Entities []Entity
 	// Authorize decides what the client of a request may do with an entity. Mount
-	// requires it. It is asked on every pull and every subscription, also for
+	// requires it. It is asked on every pull, push and subscription, also for
 	// names that are no entity. An *echo.HTTPError is answered with its own
 	// status, any other error with 500. Defaults to nil.
 	Authorize func(c echo.Context, entity string) (Access, error)
@@ -75,6 +75,10 @@ type Config struct {
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
 	Retention time.Duration
+	// MutationRetention is how long the answers to pushed changes are remembered. A
+	// client that sends a change once more after that time makes it once more. -1
+	// keeps them for ever. Defaults to 90 days.
+	MutationRetention time.Duration
 	// Limits bound what clients may take of the server, each with its own default.
 	Limits Limits
 	// Heartbeat is how often a live client hears from the server at least, and how
@@ -111,9 +115,10 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 }
 
 const (
-	defaultPoll      = 2 * time.Second
-	pollWithoutBells = 500 * time.Millisecond
-	defaultRetention = 7 * 24 * time.Hour
+	defaultPoll              = 2 * time.Second
+	defaultRetention         = 7 * 24 * time.Hour
+	defaultMutationRetention = 90 * 24 * time.Hour
+	pollWithoutBells         = 500 * time.Millisecond
 )
 
 // tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
@@ -128,6 +133,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention
+	}
+	if c.MutationRetention == 0 {
+		c.MutationRetention = defaultMutationRetention
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -144,6 +152,9 @@ func (c Config) validate() error {
 	}
 	if c.Retention < 0 && c.Retention != -1 {
 		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
+	}
+	if c.MutationRetention < 0 && c.MutationRetention != -1 {
+		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
 	}
 	for name, d := range map[string]time.Duration{"Heartbeat": c.Heartbeat, "Reauthorize": c.Reauthorize, "WriteWait": c.WriteWait} {
 		if d < 0 {

@@ -83,6 +83,7 @@ type Handlers struct {
 	socket   *socket
 	streams  sync.WaitGroup // of server-sent events
 	counter  counter
+	pushes   pushLimit
 
 	revoked atomic.Uint64 // how often Disconnect was called
 	livesMu sync.Mutex

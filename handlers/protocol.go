@@ -10,11 +10,11 @@ import (
 // inbound is a client's message; which fields count depends on Type.
 type inbound struct {
 	Type     string   `json:"type"`
-	Entity   string   `json:"entity"`
 	Entities []string `json:"entities"`
 	Since    since    `json:"since"`
 	Batch    bool     `json:"batch"`
 	Compress string   `json:"compress"`
+	pushInbound
 }
 
 // since is one cursor, or one for each entity.

@@ -26,9 +26,10 @@ const (
 // frames, not a longer queue: it owns a place in the ring, or in the log when the
 // ring has gone on without it.
 type session struct {
-	hub   *hub
-	write func(frame)     // hands one frame to the connection; must not block
-	fail  func(closeCode) // ends the connection; must not block
+	hub    *hub
+	write  func(frame)     // hands one frame to the connection; must not block
+	fail   func(closeCode) // ends the connection; must not block
+	client string          // the client's name for itself; its messages come one by one
 
 	view *view // under the hub's lock
 	beat int   // the same

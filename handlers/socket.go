@@ -246,6 +246,8 @@ func (s *socket) handleAs(ctx context.Context, c *conn, who caller, m inbound) e
 		return c.subscribe(ctx, who, m)
 	case "sync":
 		return c.pull(ctx, who, m)
+	case "push", "push_fields":
+		return s.h.pushSocket(ctx, c.session, who, m)
 	}
 	return &apiError{Code: "bad_request", Message: "There is no message of the type " + clip(m.Type) + "."}
 }

@@ -16,6 +16,7 @@ func (c *conn) subscribe(ctx context.Context, who caller, m inbound) error {
 	if m.Compress != "" && m.Compress != "gzip" {
 		return &apiError{Code: "bad_request", Message: "compress can be gzip, or left out."}
 	}
+	c.session.client = m.ClientID
 	a := asked{names: m.Entities, form: form{noun: c.hub.source.noun(), batch: m.Batch, gzip: m.Compress == "gzip"}}
 	return c.follow(ctx, who, a, m.Since)
 }
