@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -40,6 +41,12 @@ type recorder struct {
 
 // ExecContext implements gorm.ConnPool.
 func (r *recorder) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
-	r.statements = append(r.statements, r.db.Explain(query, args...))
+	text := query
+	if len(args) > 0 && r.db.Name() == sqlite { // whose dialector would quote texts as names
+		text = logger.ExplainSQL(query, nil, "'", args...)
+	} else if len(args) > 0 {
+		text = r.db.Explain(query, args...)
+	}
+	r.statements = append(r.statements, text)
 	return driver.RowsAffected(0), nil
 }
