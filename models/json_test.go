@@ -44,11 +44,11 @@ func TestJSONWithout(t *testing.T) {
 	got, changed, err := models.JSON(`{ "a": 1.50, "secret":{"b":[1,{"a":2}]},"ü":"<\u00e4>","z":null}`).Without([]string{"secret", "none"})
 	require.NoError(t, err)
 	require.True(t, changed)
-	require.Equal(t, `{"a":1.50,"ü":"<\u00e4>","z":null}`, string(got))
+	require.Equal(t, models.JSON(`{"a":1.50,"ü":"<\u00e4>","z":null}`), got, "to the letter")
 	got, changed, err = models.JSON(`{}`).Without([]string{"secret"})
 	require.NoError(t, err)
 	require.False(t, changed)
-	require.Equal(t, `{}`, string(got))
+	require.Equal(t, models.JSON(`{}`), got)
 	for _, bad := range []string{``, `[]`, `{"a":1`, `{"a":}`, `null`} {
 		_, _, err := models.JSON(bad).Without([]string{"a"})
 		require.Error(t, err, bad)
