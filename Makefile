@@ -17,7 +17,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Find or install what the tests need: PostgreSQL, Chromium, npm packages
+setup: ## Find or install what the tests need: PostgreSQL, PgBouncer, Chromium, npm packages
 	@GO=$(GO) MAKE=$(MAKE) scripts/setup.sh
 
 .PHONY: check

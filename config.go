@@ -46,8 +46,19 @@ type Config struct {
 	// place in the code.
 	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
-	// such as those of another process. -1 turns it off. Defaults to 2 s.
+	// such as those of a process that died between its commit and its bell; while
+	// bells of other processes do not arrive, every 0.5 s if Poll is longer. -1
+	// turns it off. Defaults to 2 s.
 	Poll time.Duration
+	// ListenDSN is where this process listens for the bells of others on
+	// PostgreSQL, and sends its own, in any form that GORM's driver takes. It must
+	// lead to the database of the plugin, directly or through a session pooler: a
+	// transaction pooler does not hand bells over. Defaults to where the pool of
+	// the *gorm.DB leads.
+	ListenDSN string
+	// NoNotify neither listens for bells of other processes nor sends any; the
+	// poll finds their changes. Defaults to false.
+	NoNotify bool
 	// Retention is how long changes stay in the log. A client that was away for
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.

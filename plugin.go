@@ -14,11 +14,23 @@ import (
 	"github.com/rhtmx/gormsync/handlers"
 	"github.com/rhtmx/gormsync/listener"
 	"github.com/rhtmx/gormsync/migrate"
+	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
 )
 
 // ErrClosed is what Start returns after Close.
 var ErrClosed = handlers.ErrClosed
+
+// Status tells how a Plugin notices changes of other processes; see its fields.
+type Status = listener.Status
+
+// The values of Status.Mode.
+const (
+	Off       = listener.Off       // not started, or closed
+	Listening = listener.Listening // bells arrive
+	Degraded  = listener.Degraded  // bells do not arrive at present; the log is polled
+	Polling   = listener.Polling   // bells cannot arrive; the log is polled
+)
 
 // ErrRawSQL is what raw SQL that writes to a tracked table gets with StrictRaw.
 var ErrRawSQL = trackers.ErrRawSQL
@@ -33,6 +45,7 @@ type Plugin struct {
 	mu       sync.Mutex
 	log      *trackers.Log
 	handlers *handlers.Handlers
+	listener *listener.Listener
 	started  bool
 	closed   bool
 	stop     context.CancelFunc
@@ -83,9 +96,12 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	log, err := trackers.NewLog(ctx, db, trackers.Config{
 		Entities: p.cfg.Entities, Prefix: p.cfg.TablePrefix, NoWrap: p.cfg.NoWrap, StrictRaw: p.cfg.StrictRaw,
-		Logger: p.cfg.Logger, Ring: p.ring,
+		Logger: p.cfg.Logger, Ring: p.committed,
 	})
 	if err != nil {
+		return err
+	}
+	if p.listener, err = p.newListener(db); err != nil {
 		return err
 	}
 	p.log = log
@@ -95,8 +111,42 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	return nil
 }
 
-// ring is the bell: a commit was seen, or somebody thinks that there was one.
-func (p *Plugin) ring() { p.handlers.Ring() }
+// newListener makes the listener; it does not start.
+func (p *Plugin) newListener(db *gorm.DB) (*listener.Listener, error) {
+	pool, err := db.DB()
+	if err != nil {
+		return nil, fmt.Errorf("gormsync: the database has no *sql.DB: %w", err)
+	}
+	return listener.New(listener.Config{
+		DB: pool, Dialect: db.Name(), DSN: p.cfg.ListenDSN, Channel: models.TablesFor(p.cfg.TablePrefix).Channel,
+		NoNotify: p.cfg.NoNotify, Poll: p.cfg.Poll, Ring: p.heard, Logger: p.cfg.Logger,
+	})
+}
+
+// committed is the bell of this process: a commit wrote to the log. Those who
+// follow the log have been told already.
+func (p *Plugin) committed() {
+	p.handlers.Ring()
+	p.listener.Announce()
+}
+
+// heard is the bell of other processes, or the poll.
+func (p *Plugin) heard() {
+	p.handlers.Ring()
+	p.log.Wake()
+}
+
+// Status tells how changes of other processes are noticed, and if bells do not
+// arrive, why and what to do. Before db.Use its Mode is Off.
+func (p *Plugin) Status() Status {
+	p.mu.Lock()
+	l := p.listener
+	p.mu.Unlock()
+	if l == nil {
+		return Status{Mode: Off, Reason: errNotUsed.Error()}
+	}
+	return l.Status()
+}
 
 // Mount adds the routes to an Echo group, such as e.Group("/api"); what
 // middleware the group has runs before them. The hub starts with the first
@@ -110,9 +160,14 @@ func (p *Plugin) Mount(g *echo.Group) error {
 	return p.handlers.Mount(g)
 }
 
-// Start begins to follow the log, so that the first connection need not wait for
-// it. It fails fast when the database cannot be read. A second call does
-// nothing; after Close it returns ErrClosed.
+// startLimit is how long Start may take.
+const startLimit = 5 * time.Second
+
+// Start begins to follow the log, to listen for other processes and to tell them
+// of changes; so a process that serves nobody calls it too. Mount has it called
+// with the first connection. It fails within 5 s when the database cannot be
+// read; see Status for whether bells arrive. A second call does nothing; after
+// Close it returns ErrClosed.
 func (p *Plugin) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,15 +179,15 @@ func (p *Plugin) Start(ctx context.Context) error {
 	case p.started:
 		return nil
 	}
-	if err := p.handlers.Start(ctx); err != nil {
-		return err
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := p.handlers.Start(limited); err != nil {
+		return fmt.Errorf("gormsync: the log cannot be read, so it is not followed; is the database up? %w", err)
 	}
 	p.started = true
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	if p.cfg.Poll > 0 {
-		p.running.Go(func() { listener.Poll(run, p.cfg.Poll, p.ring) })
-	}
+	p.running.Go(func() { p.listener.Run(run) })
 	if p.cfg.Retention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
@@ -195,8 +250,17 @@ func (p *Plugin) Close(ctx context.Context) error {
 	if err := h.Close(ctx); err != nil {
 		return fmt.Errorf("gormsync: closing: %w", err)
 	}
-	p.running.Wait()
-	return nil
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		p.running.Wait()
+	}()
+	select {
+	case <-quiet:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("gormsync: closing: %w", ctx.Err())
+	}
 }
 
 // Changes gives the change log; nil before db.Use.

@@ -2,6 +2,7 @@ package gormsync_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,21 +10,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every Go block of the README stands, line for line, in a file that is compiled
-// and run.
-func TestReadmeIsCompiled(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	code, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.NotEmpty(t, blocks)
-	for _, b := range blocks {
-		require.Contains(t, trimmed(string(code)), trimmed(b[1]))
+// Every Go block of the README and of docs stands, line for line, in a file that is
+// compiled and run.
+func TestDocumentsAreCompiled(t *testing.T) {
+	var code strings.Builder
+	for _, file := range []string{"example_test.go", "docs_test.go"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code.Write(text)
 	}
-	for _, link := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllStringSubmatch(string(readme), -1) {
-		require.FileExists(t, link[1])
+	documents, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	for _, document := range append(documents, "README.md") {
+		for _, b := range blocks(t, document, "go") {
+			require.Contains(t, trimmed(code.String()), trimmed(b), document)
+		}
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		for _, link := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			require.FileExists(t, filepath.Join(filepath.Dir(document), link[1]))
+		}
 	}
+	require.NotEmpty(t, blocks(t, "README.md", "go"))
 }
 
 func trimmed(code string) string {

@@ -27,6 +27,13 @@ var (
 
 // The cluster of these measurements really writes to its disk, as one in use does.
 func TestMain(m *testing.M) {
+	if url := os.Getenv(serveVariable); url != "" {
+		if err := serve(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	cluster, err := dbtest.StartCluster(dbtest.ClusterOptions{Durable: true})
 	if err == nil {
 		err = os.Setenv("GORMSYNC_TEST_DATABASE_URL", cluster.URL())

@@ -7,12 +7,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/rhtmx/gormsync/listener"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPollRingsAboutThatOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -97,6 +97,12 @@ func Down(ctx context.Context, db *gorm.DB, prefix string) error {
 				return fmt.Errorf("migrate: removing the table %s: %w", name, err)
 			}
 		}
+		if tx.Name() == "sqlite" {
+			return nil
+		}
+		if err := tx.Exec("DROP FUNCTION IF EXISTS " + notifyFunction(tables) + "()").Error; err != nil {
+			return fmt.Errorf("migrate: removing what UpNotify made: %w", err)
+		}
 		return nil
 	})
 }

@@ -5,11 +5,12 @@ import "time"
 // DefaultPrefix begins the names of the log tables, as in rhtmx-sync.
 const DefaultPrefix = "_rhtmx_"
 
-// Tables names the tables of one installation.
+// Tables names what one installation has in the database.
 type Tables struct {
 	Changes string // one row a change, e.g. _rhtmx_sync_log
 	Fields  string // one row a changed field, e.g. _rhtmx_field_sync_log
 	Meta    string // keys and values, e.g. _rhtmx_sync_meta
+	Channel string // not a table: where PostgreSQL's NOTIFY rings, e.g. _rhtmx_sync
 }
 
 // TablesFor gives the table names for a prefix; an empty one means DefaultPrefix.
@@ -17,7 +18,7 @@ func TablesFor(prefix string) Tables {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta"}
+	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Channel: prefix + "sync"}
 }
 
 // Change is one row of the change log: one row of a tracked table that was

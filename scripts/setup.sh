@@ -25,6 +25,8 @@ has_postgres() {
 
 has_chromium() { [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; }
 
+has_pgbouncer() { has pgbouncer || [[ -x /usr/sbin/pgbouncer ]]; }
+
 has_compiler() { has "${CC:-cc}" || has gcc; }
 
 # Debian packages of what is missing.
@@ -32,6 +34,7 @@ missing_packages() {
   has_compiler || echo gcc libc6-dev
   has npm || echo nodejs npm
   has_postgres || echo postgresql
+  has_pgbouncer || echo pgbouncer
   has_chromium || echo chromium
 }
 
@@ -47,6 +50,7 @@ require_programs() {
   has "${GO:-go}" || lacking+=("Go (https://go.dev/dl)")
   has_compiler || lacking+=("a C compiler (gcc or clang, for SQLite)")
   { has node && has npm; } || lacking+=("Node.js 20 or newer with npm")
+  has_pgbouncer || lacking+=("PgBouncer")
   has_chromium || lacking+=("Chromium (or set CHROMIUM to the path of a Chrome)")
   ((${#lacking[@]} == 0)) || die "please install $(printf '%s, ' "${lacking[@]}" | sed 's/, $//'), then run make setup again."
   local major

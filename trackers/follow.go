@@ -44,6 +44,12 @@ func (b *bells) listen() (bell chan struct{}, stop func()) {
 // ring tells everybody that a commit wrote to the log.
 func (l *Log) ring() {
 	l.cfg.Ring()
+	l.Wake()
+}
+
+// Wake has everybody who follows the log in this process look for new changes,
+// such as those of another process. It never blocks.
+func (l *Log) Wake() {
 	l.bells.mu.Lock()
 	defer l.bells.mu.Unlock()
 	for bell := range l.bells.all {

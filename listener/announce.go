@@ -1,0 +1,131 @@
+package listener
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+const (
+	// spacing is the time from one NOTIFY to the next, at least: one says as much
+	// as fifty, and each wakes every listener of the database.
+	spacing = 20 * time.Millisecond
+	// lastWords is how long the NOTIFY of the last commit may take at the end.
+	lastWords = time.Second
+)
+
+// announce tells other processes of commits: of the first at once, of what comes
+// in the next moments together.
+func (l *Listener) announce(ctx context.Context) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	out := sql.OpenDB(&outlet{l, life})
+	out.SetMaxOpenConns(1)
+	defer func() {
+		if err := out.Close(); err != nil {
+			l.failed(fmt.Errorf("closing the announcing connection: %w", err))
+		}
+	}()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			l.sayLast(life, out)
+			return
+		case <-l.commits:
+		}
+		began := time.Now()
+		err := l.say(ctx, out)
+		if ctx.Err() != nil {
+			signal(l.commits) // it may not have been sent
+			continue
+		}
+		if err != nil && !failing {
+			l.cfg.Logger.Warn("gormsync: other processes cannot be told of changes; they find them by polling", "error", err)
+		}
+		l.failed(err)
+		failing = err != nil
+		wait := spacing
+		if failing {
+			wait = minWait
+		}
+		pause(ctx, wait-time.Since(began))
+	}
+}
+
+// sayLast announces what was committed shortly before the end.
+func (l *Listener) sayLast(life context.Context, out *sql.DB) {
+	select {
+	case <-l.commits:
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(life, lastWords)
+	defer cancel()
+	l.failed(l.say(ctx, out))
+}
+
+// say sends one NOTIFY: on the connection that is there, or a new one if that was
+// lost, or through the application's pool if nobody knows where to connect.
+func (l *Listener) say(ctx context.Context, out *sql.DB) error {
+	err := l.notify(ctx, out, l.id)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoAddress) {
+		err = l.notify(ctx, out, l.id)
+	}
+	if errors.Is(err, errNoAddress) || errors.Is(err, errPromise) {
+		return l.notifyByPool(ctx, l.id)
+	}
+	return err
+}
+
+func (l *Listener) notifyByPool(ctx context.Context, payload string) error {
+	return l.notify(ctx, l.cfg.DB, payload)
+}
+
+// notify has no arguments, so that no driver prepares it: transaction poolers
+// lose prepared statements.
+func (l *Listener) notify(ctx context.Context, db *sql.DB, payload string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	_, err := db.ExecContext(ctx, "NOTIFY "+pq.QuoteIdentifier(l.cfg.Channel)+", "+pq.QuoteLiteral(payload))
+	return err
+}
+
+// outlet makes the connections that NOTIFY is sent on: apart from the
+// application's pool, where it would wait behind those whose commits it announces.
+type outlet struct {
+	l    *Listener
+	life context.Context // of the connections
+}
+
+var _ driver.Connector = (*outlet)(nil)
+
+// Connect implements driver.Connector.
+func (o *outlet) Connect(ctx context.Context) (driver.Conn, error) {
+	targets, err := o.l.targets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, t := range targets {
+		c, err := pq.NewConnector(t.dsn())
+		if err != nil {
+			return nil, err
+		}
+		c.Dialer(dialer{ctx, o.life, t})
+		conn, err := c.Connect(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// Driver implements driver.Connector.
+func (o *outlet) Driver() driver.Driver { return &pq.Driver{} }
