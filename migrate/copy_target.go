@@ -260,4 +260,3 @@ func (w *copyWork) setSequences(ctx context.Context, tx pgx.Tx, t *copyTable) er
 	return nil
 }
 
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/rhtmx/gormsync/trackers"
+)
+
+func (t *tool) cleanupCommand() *cobra.Command {
+	var olderThan time.Duration
+	c := &cobra.Command{
+		Use: "cleanup", Short: "Removes old changes from both logs",
+		Long: `Removes changes that are older than --older-than from both logs, as Config.Retention does
+by itself. The newest change of a row that exists stays. Clients that were away for
+longer take a new snapshot.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if olderThan <= 0 {
+				return usageError{errors.New("how old? Give --older-than, such as 168h for a week")}
+			}
+			return t.cleanup(c, olderThan)
+		},
+	}
+	c.Flags().DurationVar(&olderThan, "older-than", 0, "age of what goes, such as 168h")
+	return c
+}
+
+func (t *tool) cleanup(c *cobra.Command, olderThan time.Duration) error {
+	db, done, err := t.open()
+	if err != nil {
+		return err
+	}
+	defer done()
+	log, err := trackers.NewLog(c.Context(), db, trackers.Config{Prefix: t.prefix})
+	if err != nil {
+		return err
+	}
+	if isTerminal(t.err) && !t.json { // how much there is to do is not known before
+		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(t.err), progressbar.OptionSetDescription("cleaning up"), progressbar.OptionSpinnerType(14))
+		defer func() { _ = bar.Exit() }()
+	}
+	removed, err := log.Cleanup(c.Context(), olderThan)
+	if err != nil {
+		return err
+	}
+	return t.print(map[string]int64{"removed": removed}, func(w io.Writer) { fmt.Fprintf(w, "%d changes removed\n", removed) })
+}
