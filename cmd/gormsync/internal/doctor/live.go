@@ -108,7 +108,7 @@ func (e *examination) lag(s *server) {
 
 // session is one that has been in a transaction for long.
 type session struct {
-	PID         int
+	PID         int `gorm:"column:pid"`
 	Role        string
 	Application string
 	State       string
