@@ -46,9 +46,9 @@ type Config struct {
 	// place in the code.
 	StrictRaw bool
 	// Poll is how often the log is looked at for changes that nobody announced,
-	// such as those of a process that died between its commit and its bell; while
-	// bells of other processes do not arrive, every 0.5 s if Poll is longer. -1
-	// turns it off. Defaults to 2 s.
+	// such as those of a process that died between its commit and its bell; every
+	// 0.5 s while bells of other processes do not arrive but should. -1 turns it
+	// off. Defaults to 2 s, with NoNotify to 0.5 s.
 	Poll time.Duration
 	// ListenDSN is where this process listens for the bells of others on
 	// PostgreSQL, and sends its own, in any form that GORM's driver takes. It must
@@ -76,6 +76,7 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 
 const (
 	defaultPoll      = 2 * time.Second
+	pollWithoutBells = 500 * time.Millisecond
 	defaultRetention = 7 * 24 * time.Hour
 )
 
@@ -85,6 +86,9 @@ var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
+		if c.NoNotify {
+			c.Poll = pollWithoutBells
+		}
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -40,12 +41,12 @@ var errNotUsed = errors.New("gormsync: the plugin has no database yet; call db.U
 // Plugin records the changes of its entities and serves them. It is a
 // gorm.Plugin. Make it with New.
 type Plugin struct {
-	cfg Config
+	cfg      Config
+	listener atomic.Pointer[listener.Listener] // nil before db.Use
 
 	mu       sync.Mutex
 	log      *trackers.Log
 	handlers *handlers.Handlers
-	listener *listener.Listener
 	started  bool
 	closed   bool
 	stop     context.CancelFunc
@@ -101,9 +102,11 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	if p.listener, err = p.newListener(db); err != nil {
+	l, err := p.newListener(db)
+	if err != nil {
 		return err
 	}
+	p.listener.Store(l)
 	p.log = log
 	p.handlers = handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
@@ -127,7 +130,7 @@ func (p *Plugin) newListener(db *gorm.DB) (*listener.Listener, error) {
 // follow the log have been told already.
 func (p *Plugin) committed() {
 	p.handlers.Ring()
-	p.listener.Announce()
+	p.listener.Load().Announce()
 }
 
 // heard is the bell of other processes, or the poll.
@@ -137,11 +140,9 @@ func (p *Plugin) heard() {
 }
 
 // Status tells how changes of other processes are noticed, and if bells do not
-// arrive, why and what to do. Before db.Use its Mode is Off.
+// arrive, why and what to do. Before db.Use its Mode is Off. It never blocks.
 func (p *Plugin) Status() Status {
-	p.mu.Lock()
-	l := p.listener
-	p.mu.Unlock()
+	l := p.listener.Load()
 	if l == nil {
 		return Status{Mode: Off, Reason: errNotUsed.Error()}
 	}
@@ -187,7 +188,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	p.started = true
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	p.running.Go(func() { p.listener.Run(run) })
+	p.running.Go(func() { p.listener.Load().Run(run) })
 	if p.cfg.Retention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -46,7 +45,7 @@ func program(t *testing.T, db string) string {
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
 		err := cmd.Wait()
 		var exit *exec.ExitError
-		require.False(t, errors.As(err, &exit), "the example ended with %v", err)
+		require.NotErrorAs(t, err, &exit, "the example did not end well")
 	})
 	address := regexp.MustCompile(`http://localhost:\d+`)
 	for lines := bufio.NewScanner(out); lines.Scan(); {

@@ -93,7 +93,7 @@ func (h *Handlers) script(w http.ResponseWriter, r *http.Request, _ caller) {
 	header.Set("Content-Type", "text/javascript; charset=UTF-8")
 	header.Set("Cache-Control", "public, no-cache") // asked for each time, sent once
 	header.Set("ETag", client.ETag())
-	if r.Header.Get("If-None-Match") == client.ETag() {
+	if unchanged(r, client.ETag()) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

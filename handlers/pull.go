@@ -169,7 +169,9 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 		}
 		b = b[:0]
 		if page, err = read(r.Context(), page.Cursor); err != nil {
-			h.logger.Error("gormsync: a pull broke off", "entities", namesOf(p.filters), "error", err)
+			if r.Context().Err() == nil { // not because the client has gone
+				h.logger.Error("gormsync: a pull broke off", "entities", namesOf(p.filters), "error", err)
+			}
 			panic(http.ErrAbortHandler) // the client sees a broken answer, not a short one
 		}
 	}
@@ -197,7 +199,7 @@ func (p *pull) idle(w http.ResponseWriter, r *http.Request, next models.Cursor, 
 	}
 	tag := `"` + next.Position().String() + `"`
 	w.Header().Set("ETag", tag)
-	if r.Header.Get("If-None-Match") != tag {
+	if !unchanged(r, tag) {
 		return false
 	}
 	w.WriteHeader(http.StatusNotModified)

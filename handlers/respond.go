@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -67,4 +68,17 @@ func (h *Handlers) fail(w http.ResponseWriter, err error) {
 	}
 	w.WriteHeader(e.status)
 	_, _ = w.Write(body) // the client is gone if this fails
+}
+
+// unchanged tells whether a client has what a tag stands for. Proxies make tags
+// weak when they compress, so the comparison is the weak one of RFC 9110.
+func unchanged(r *http.Request, tag string) bool {
+	for _, header := range r.Header.Values("If-None-Match") {
+		for known := range strings.SplitSeq(header, ",") {
+			if known = strings.TrimSpace(known); known == "*" || strings.TrimPrefix(known, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -33,7 +33,7 @@ func TestListener(t *testing.T) {
 	shared := newCluster(t, dbtest.ClusterOptions{})
 	for name, fault := range map[string]func(*testing.T, *dbtest.Cluster){
 		"terminate": faultTerminate, "server": faultServer, "hang": faultHang, "cut": faultCut,
-		"slow": faultSlow, "password": faultPassword, "transaction pooler": faultTransactionPooler, "session pooler": faultSessionPooler,
+		"slow": faultSlow, "password": faultPassword, "elsewhere": faultElsewhere, "transaction pooler": faultTransactionPooler, "session pooler": faultSessionPooler,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,7 +58,7 @@ func faultTerminate(t *testing.T, c *dbtest.Cluster) {
 	r := newReader(t, url, listener.Config{Poll: -1})
 	r.reaches(t, listener.Listening, 10*time.Second)
 	r.delivered(t, w)
-	require.Len(t, backends(t, w.db), 3, "two connections for a process that writes, one for one that does not")
+	until(t, 10*time.Second, "there are two connections of a process that writes, and one of one that does not", func() bool { return len(backends(t, w.db)) == 3 })
 	stop := w.traffic()
 	for range 3 {
 		require.NoError(t, w.db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gormsync'").Error)
@@ -224,6 +224,15 @@ func faultPassword(t *testing.T, c *dbtest.Cluster) {
 	r.complete(t, w)
 	require.Less(t, slow, 2*time.Second, "the poll comes after 0.6 s at most")
 	require.Less(t, again, 5*time.Second)
+}
+
+// A DSN of another database hears nothing of this one.
+func faultElsewhere(t *testing.T, c *dbtest.Cluster) {
+	here, there := database(t, c, "here"), database(t, c, "there")
+	status := modeOf(t, pool(t, here), there)
+	require.Equal(t, listener.Degraded, status.Mode)
+	require.Contains(t, status.Reason, "two databases")
+	require.Equal(t, listener.Listening, modeOf(t, pool(t, here), here).Mode)
 }
 
 // A server that does not answer when a process starts is an error, soon.

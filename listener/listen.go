@@ -70,7 +70,7 @@ func (l *Listener) deafen(err error) {
 	mode, reason := Degraded, "the listening connection failed and is tried again; is the server up, and do Config.ListenDSN and its password fit?"
 	switch {
 	case errors.Is(err, errDeaf):
-		reason = errDeaf.Error() + ": a transaction pooler stands between, or two servers are meant; set Config.ListenDSN to a direct connection or a session pooler, or Config.NoNotify"
+		reason = errDeaf.Error() + ": a transaction pooler stands between, or two servers are meant, or two databases; set Config.ListenDSN to a direct connection or a session pooler, or Config.NoNotify"
 	case errors.Is(err, errNotSent):
 		reason = errNotSent.Error() + ", so it is not known whether bells arrive; it is tried again"
 	case errors.Is(err, errNoAddress):

@@ -28,8 +28,9 @@ type Config struct {
 	// NoNotify neither sends nor hears bells of other processes: the poll alone
 	// finds their changes. Defaults to false.
 	NoNotify bool
-	// Poll is how often Ring is called though no bell was heard, at most; every
-	// 0.5 s when bells of other processes cannot be heard. Not positive: never.
+	// Poll is how often Ring is called though no bell was heard, about; every 0.5 s
+	// if that is more often and bells do not arrive, unless NoNotify is set. Not
+	// positive: never.
 	Poll time.Duration
 	// Ring is called at every bell, by one goroutine at a time. Required.
 	Ring func()

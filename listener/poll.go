@@ -43,7 +43,7 @@ func (l *Listener) poll(ctx context.Context) {
 }
 
 func (l *Listener) pollEvery() time.Duration {
-	if l.Status().Mode == Listening {
+	if l.cfg.NoNotify || l.Status().Mode == Listening {
 		return l.cfg.Poll
 	}
 	return min(l.cfg.Poll, fastPoll)

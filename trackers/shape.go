@@ -53,7 +53,7 @@ func (l *Log) shapes(ctx context.Context, readOnly bool) error {
 func (l *Log) knownShapes(ctx context.Context, db execer) (_ map[string]shape, err error) {
 	rows, err := db.QueryContext(ctx, "SELECT key, value FROM "+l.quote(l.tables.Meta)+" WHERE key LIKE "+literal(models.MetaEntity+"%"))
 	if err != nil {
-		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Meta, err)
+		return nil, fmt.Errorf("gormsync: reading %s (run migrate.Up before gormsync is registered): %w", l.tables.Meta, err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	known := map[string]shape{}

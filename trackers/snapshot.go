@@ -13,6 +13,7 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+	"gorm.io/gorm/schema"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -251,20 +252,9 @@ func (p *plan) value(ctx context.Context, col int, text string) (value any, cano
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return nil, "", false // PostgreSQL has no such text
 	}
-	var v any = text
-	switch t := f.IndirectFieldType; {
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		raw, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return nil, "", false
-		}
-		v = raw
-	case t.Kind() == reflect.Bool: // GORM takes what is no truth value for false
-		truth, err := strconv.ParseBool(text)
-		if err != nil {
-			return nil, "", false
-		}
-		v = truth
+	v, ok := typed(f, text)
+	if !ok {
+		return nil, "", false
 	}
 	model := reflect.New(p.entity.Schema.ModelType).Elem()
 	if err := setField(ctx, f, model, v); err != nil {
@@ -276,4 +266,32 @@ func (p *plan) value(ctx context.Context, col int, text string) (value any, cano
 	}
 	value, _ = f.ValueOf(ctx, model)
 	return value, plain(encoded), true
+}
+
+// typed turns the log's text of a value into what a driver would give for it. GORM
+// would take some texts for other values, such as what is no truth value for
+// false and short fractions of a second for none, and no text for a pointer to a
+// number.
+func typed(f *schema.Field, text string) (v any, ok bool) {
+	var err error
+	t := f.IndirectFieldType
+	switch {
+	case t == timeType:
+		v, err = time.Parse(time.RFC3339Nano, text)
+	case hasMethods(t), f.Serializer != nil:
+		return text, true // it knows best
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		v, err = base64.StdEncoding.DecodeString(text)
+	case t.Kind() == reflect.Bool:
+		v, err = strconv.ParseBool(text)
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64:
+		v, err = strconv.ParseInt(text, 10, t.Bits())
+	case t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64:
+		v, err = strconv.ParseUint(text, 10, t.Bits())
+	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
+		v, err = strconv.ParseFloat(text, t.Bits())
+	default:
+		return text, true
+	}
+	return v, err == nil
 }

@@ -48,7 +48,7 @@ func (l *Log) repair(ctx context.Context) (err error) {
  (SELECT seqcache FROM pg_sequence WHERE seqrelid = `+literal(l.sequence)+`::regclass),
  (SELECT coalesce(max(id), 0) FROM `+changes+`) - (SELECT last_value FROM `+l.sequence+`)`).Scan(&standby, &restored, &cache, &behind)
 	if err != nil {
-		return fmt.Errorf("gormsync: looking at %s: %w", l.tables.Changes, err)
+		return fmt.Errorf("gormsync: looking at %s (the role needs SELECT on the sequence %s too): %w", l.tables.Changes, l.sequence, err)
 	}
 	switch {
 	case standby:
