@@ -27,16 +27,19 @@ check: setup lint vet test ## Everything that CI checks
 test: setup ## Run all tests: Go with the race detector, then the browser client
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	cd internal/plugintest && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	cd cmd/gormsync && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	$(NPM) test
 
 .PHONY: lint
 lint: ## Run the linters of .golangci.yml (the first run builds them: some minutes)
 	$(LINT) run ./...
+	cd cmd/gormsync && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...
 
 .PHONY: vet
 vet: ## Run go vet
 	$(GO) vet ./...
 	cd internal/plugintest && $(GO) vet ./...
+	cd cmd/gormsync && $(GO) vet ./...
 
 .PHONY: fmt
 fmt: ## Format the Go code
@@ -69,6 +72,7 @@ soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZ
 	$(GO) test -race -timeout 60m -run 'TestTorture|TestRetention$$|TestKeepLatestUnderLoad|TestCrash|TestOracle' ./trackers -torture.for=$(FOR)
 	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
 	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
+	$(GO) test -timeout 60m -run TestCopyKilled ./migrate -copy.rows=1000000
 	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 
 .PHONY: bench

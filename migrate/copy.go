@@ -209,12 +209,11 @@ func (w *copyWork) copyTable(ctx context.Context, t *copyTable) error {
 }
 
 func (w *copyWork) batch(ctx context.Context, t *copyTable, last, done *int64) (n int64, err error) {
-	rows, err := w.rows(ctx, t, *last, w.Batch)
+	r, err := w.rows(ctx, t, *last, w.Batch)
 	if err != nil {
 		return 0, err
 	}
-	r := &copyReader{t: t, rows: rows}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, r.close()) }()
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Conn().PgConn().CopyFrom(ctx, r, "COPY "+t.target+" ("+t.targetColumns()+") FROM STDIN"); err != nil {
 			var pg *pgconn.PgError // where it says which line and column it is

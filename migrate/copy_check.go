@@ -63,12 +63,12 @@ func (w *copyWork) check(ctx context.Context, t *copyTable) (CopiedTable, error)
 }
 
 func (w *copyWork) sourceSum(ctx context.Context, t *copyTable) (_ *checksum, err error) {
-	rows, err := w.rows(ctx, t, -1<<63, -1)
+	r, err := w.rows(ctx, t, -1<<63, -1)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	sum, r := &checksum{table: t, hash: sha256.New()}, &copyReader{t: t, rows: rows}
+	defer func() { err = errors.Join(err, r.close()) }()
+	sum := &checksum{table: t, hash: sha256.New()}
 	for {
 		_, values, ok := r.scan()
 		if !ok {

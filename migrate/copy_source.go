@@ -106,14 +106,15 @@ func (s *source) numbered(ctx context.Context, t *copyTable) (n int64, err error
 // rows reads rows in the order of their numbers, each with its number first; a
 // limit of -1 means all. The plus signs keep the driver from guessing: a column
 // that is declared a time would give year 1 for what the driver cannot read.
-func (s *source) rows(ctx context.Context, t *copyTable, after int64, limit int) (*sql.Rows, error) {
+func (s *source) rows(ctx context.Context, t *copyTable, after int64, limit int) (*copyReader, error) {
 	var sql strings.Builder
 	sql.WriteString("SELECT " + t.rowid)
 	for _, c := range t.columns {
 		sql.WriteString(", +" + quoted(c.name))
 	}
 	sql.WriteString(" FROM " + quoted(t.name) + " WHERE " + t.rowid + " > ? ORDER BY " + t.rowid + " LIMIT ?")
-	return s.pool.QueryContext(ctx, sql.String(), after, limit)
+	rows, err := s.pool.QueryContext(ctx, sql.String(), after, limit) //nolint:rowserrcheck // copyReader.scan looks at it
+	return &copyReader{t: t, rows: rows}, err
 }
 
 // rowID finds a name for the number of a row.
@@ -167,6 +168,8 @@ func (r *copyReader) next() bool {
 	r.n++
 	return true
 }
+
+func (r *copyReader) close() error { return r.rows.Close() }
 
 // scan reads a row as texts; nil is NULL.
 func (r *copyReader) scan() (id int64, values []*string, ok bool) {

@@ -259,4 +259,3 @@ func (w *copyWork) setSequences(ctx context.Context, tx pgx.Tx, t *copyTable) er
 	}
 	return nil
 }
-

@@ -19,6 +19,7 @@ func TestPlan(t *testing.T) {
 	for name, begin := range map[string]func(*testing.T, *gorm.DB){
 		"empty database": func(*testing.T, *gorm.DB) {},
 		"rhtmx-sync": func(t *testing.T, db *gorm.DB) {
+			t.Helper()
 			makeOrigin(t, db)
 			random := rand.New(rand.NewPCG(1, 2))
 			fillOrigin(t, db, "_rhtmx_sync_log", originLog(random, false)[:100])

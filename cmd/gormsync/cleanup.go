@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -48,5 +48,5 @@ func (t *tool) cleanup(c *cobra.Command, olderThan time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return t.print(map[string]int64{"removed": removed}, func(w io.Writer) { fmt.Fprintf(w, "%d changes removed\n", removed) })
+	return t.print(map[string]int64{"removed": removed}, func(w *bytes.Buffer) { fmt.Fprintf(w, "%d changes removed\n", removed) })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,7 @@ findings, or an upgrade of the tables is due).`,
 				t.database = os.Getenv("DATABASE_URL")
 			}
 			if t.json || t.noColor {
-				color.NoColor = true //nolint:reassign // it is there to be set
+				color.NoColor = true
 			}
 		},
 		RunE: func(c *cobra.Command, args []string) error { return c.Help() },
@@ -110,14 +111,16 @@ func (t *tool) fail(err error) {
 		_ = json.NewEncoder(t.err).Encode(map[string]string{"error": err.Error()})
 		return
 	}
-	fmt.Fprintln(t.err, color.RedString("gormsync:"), err)
+	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), err)
 }
 
 // print writes v as JSON, or text for people.
-func (t *tool) print(v any, text func(io.Writer)) error {
+func (t *tool) print(v any, text func(*bytes.Buffer)) error {
 	if t.json {
 		return json.NewEncoder(t.out).Encode(v)
 	}
-	text(t.out)
-	return nil
+	var buf bytes.Buffer
+	text(&buf)
+	_, err := buf.WriteTo(t.out)
+	return err
 }

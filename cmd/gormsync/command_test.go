@@ -20,7 +20,6 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// Todo is what the tests track.
 type Todo struct {
 	ID    string `gorm:"primaryKey"`
 	Title string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -60,10 +61,10 @@ func (t *tool) copy(c *cobra.Command, copier migrate.Copier, from, to string) er
 	if err != nil {
 		return err
 	}
-	return t.print(report, func(w io.Writer) {
+	return t.print(report, func(w *bytes.Buffer) {
 		out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, table := range report.Tables {
-			fmt.Fprintf(out, "%s\t%d rows\tchecksum %s\n", table.Table, table.Rows, table.Checksum)
+			_, _ = fmt.Fprintf(out, "%s\t%d rows\tchecksum %s\n", table.Table, table.Rows, table.Checksum)
 		}
 		_ = out.Flush() // as fmt.Fprint to the same place
 		for _, name := range report.Left {
@@ -85,10 +86,10 @@ type bars struct {
 func (b *bars) show(p migrate.CopyProgress) {
 	switch {
 	case b.json:
-		fmt.Fprintf(b.out, `{"step":%q,"table":%q,"done":%d,"total":%d}`+"\n", p.Step, p.Table, p.Done, p.Total)
+		_, _ = fmt.Fprintf(b.out, `{"step":%q,"table":%q,"done":%d,"total":%d}`+"\n", p.Step, p.Table, p.Done, p.Total)
 	case !isTerminal(b.out):
 		if p.Done == p.Total || p.Step != b.at.Step || p.Table != b.at.Table {
-			fmt.Fprintf(b.out, "%s %s: %d of %d\n", p.Step, p.Table, p.Done, p.Total)
+			_, _ = fmt.Fprintf(b.out, "%s %s: %d of %d\n", p.Step, p.Table, p.Done, p.Total)
 		}
 	default:
 		if b.bar == nil || p.Step != b.at.Step || p.Table != b.at.Table {
@@ -104,7 +105,7 @@ func (b *bars) show(p migrate.CopyProgress) {
 func (b *bars) end() {
 	if b.bar != nil {
 		_ = b.bar.Exit()
-		fmt.Fprintln(b.out)
+		_, _ = fmt.Fprintln(b.out)
 	}
 	b.bar = nil
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/fatih/color"
@@ -43,7 +43,7 @@ func (t *tool) findings(findings []doctor.Finding) error {
 			bad++
 		}
 	}
-	err := t.print(map[string]any{"ok": bad == 0, "findings": findings}, func(w io.Writer) {
+	err := t.print(map[string]any{"ok": bad == 0, "findings": findings}, func(w *bytes.Buffer) {
 		for _, f := range findings {
 			mark := map[doctor.Level]string{doctor.OK: color.GreenString("ok     "), doctor.Warning: color.YellowString("warning"), doctor.Error: color.RedString("error  ")}[f.Level]
 			fmt.Fprintf(w, "%s  %-12s  %s\n", mark, f.Check, f.Message)

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
@@ -45,7 +45,7 @@ func (t *tool) up(c *cobra.Command) error {
 	if err := migrate.Up(c.Context(), db, t.prefix); err != nil {
 		return err
 	}
-	return t.print(map[string]int{"from": from, "to": migrate.SchemaVersion}, func(w io.Writer) {
+	return t.print(map[string]int{"from": from, "to": migrate.SchemaVersion}, func(w *bytes.Buffer) {
 		if from == migrate.SchemaVersion {
 			fmt.Fprintf(w, "The log tables are of version %d already.\n", from)
 			return
@@ -63,7 +63,7 @@ func (t *tool) down(c *cobra.Command) error {
 	if err := migrate.Down(c.Context(), db, t.prefix); err != nil {
 		return err
 	}
-	return t.print(map[string]bool{"removed": true}, func(w io.Writer) { fmt.Fprintln(w, "The log tables are gone.") })
+	return t.print(map[string]bool{"removed": true}, func(w *bytes.Buffer) { fmt.Fprintln(w, "The log tables are gone.") })
 }
 
 func (t *tool) plan(c *cobra.Command) error {
@@ -79,7 +79,7 @@ func (t *tool) plan(c *cobra.Command) error {
 	if statements == nil {
 		statements = []string{}
 	}
-	err = t.print(map[string][]string{"statements": statements}, func(w io.Writer) {
+	err = t.print(map[string][]string{"statements": statements}, func(w *bytes.Buffer) {
 		if len(statements) == 0 {
 			fmt.Fprintln(w, "-- nothing to do")
 			return
@@ -106,7 +106,7 @@ func (t *tool) status(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	err = t.print(s, func(w io.Writer) {
+	err = t.print(s, func(w *bytes.Buffer) {
 		state := color.GreenString("up to date")
 		switch {
 		case s.Version == 0:

@@ -74,7 +74,7 @@ func (t *tool) tail(ctx context.Context, f *tail) error {
 	for shown := 0; ; {
 		page, err := log.Changes().Read(ctx, nil, cursor, 0)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // to be interrupted is its end
+			return nil // to be interrupted is its end
 		}
 		if err != nil {
 			return err

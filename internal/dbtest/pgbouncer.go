@@ -41,6 +41,8 @@ listen_port = %d
 unix_socket_dir =
 auth_type = any
 pool_mode = %s
+default_pool_size = 10
+max_client_conn = 100
 ignore_startup_parameters = extra_float_digits,search_path
 `, u.Hostname(), u.Port(), u.User.Username(), port, mode), 0o600); err != nil {
 		t.Fatal(err)
