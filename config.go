@@ -24,7 +24,7 @@ type Config struct {
 	// Entities are the models to track. Required.
 	Entities []Entity
 	// Authorize decides what the client of a request may do with an entity. Mount
-	// requires it. It is asked on every pull and every subscription, also for
+	// requires it. It is asked on every pull, push and subscription, also for
 	// names that are no entity. An *echo.HTTPError is answered with its own
 	// status, any other error with 500. Defaults to nil.
 	Authorize func(c echo.Context, entity string) (Access, error)
@@ -63,6 +63,10 @@ type Config struct {
 	// longer takes a new snapshot. The newest change of a row that still exists
 	// stays for ever. -1 keeps everything. Defaults to 7 days.
 	Retention time.Duration
+	// MutationRetention is how long the answers to pushed changes are remembered. A
+	// client that sends a change once more after that time makes it once more. -1
+	// keeps them for ever. Defaults to 90 days.
+	MutationRetention time.Duration
 	// Logger takes the warnings and the errors that no caller sees. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -75,9 +79,10 @@ func UnsafeAllowAll(c echo.Context, entity string) (Access, error) {
 }
 
 const (
-	defaultPoll      = 2 * time.Second
-	pollWithoutBells = 500 * time.Millisecond
-	defaultRetention = 7 * 24 * time.Hour
+	defaultPoll              = 2 * time.Second
+	defaultRetention         = 7 * 24 * time.Hour
+	defaultMutationRetention = 90 * 24 * time.Hour
+	pollWithoutBells         = 500 * time.Millisecond
 )
 
 // tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
@@ -92,6 +97,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention
+	}
+	if c.MutationRetention == 0 {
+		c.MutationRetention = defaultMutationRetention
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -108,6 +116,9 @@ func (c Config) validate() error {
 	}
 	if c.Retention < 0 && c.Retention != -1 {
 		return fmt.Errorf("gormsync: Config.Retention is %v; give a positive duration, or -1 to keep everything", c.Retention)
+	}
+	if c.MutationRetention < 0 && c.MutationRetention != -1 {
+		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
 	}
 	if !tablePrefix.MatchString(c.TablePrefix) {
 		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)

@@ -189,7 +189,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
 	p.running.Go(func() { p.listener.Load().Run(run) })
-	if p.cfg.Retention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
+	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}
 	return nil
@@ -210,13 +210,16 @@ func (p *Plugin) sweep(ctx context.Context) {
 	listener.Poll(ctx, sweepEvery, clean)
 }
 
-func (p *Plugin) clean(ctx context.Context) error {
-	if p.cfg.Retention > 0 {
-		_, err := p.log.Cleanup(ctx, p.cfg.Retention)
-		return err
+func (p *Plugin) clean(ctx context.Context) (err error) {
+	if p.cfg.MutationRetention > 0 {
+		_, err = p.log.ForgetMutations(ctx, p.cfg.MutationRetention)
 	}
-	_, err := p.log.Thin(ctx)
-	return err
+	if p.cfg.Retention > 0 {
+		_, cleanupErr := p.log.Cleanup(ctx, p.cfg.Retention)
+		return errors.Join(err, cleanupErr)
+	}
+	_, thinErr := p.log.Thin(ctx)
+	return errors.Join(err, thinErr)
 }
 
 // Cleanup removes changes older than that from both logs now, and gives the

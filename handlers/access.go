@@ -23,7 +23,8 @@ type Access struct {
 	// AllScopes shows every row, whatever its scope. An entity without a scope
 	// column is seen with AllScopes only. Defaults to false.
 	AllScopes bool
-	// Scopes are the values of the scope column that the client sees, as text in
+	// Scopes are the values of the scope column that the client sees, and in which it
+	// may change rows with Write, as text in
 	// any form that the column's type has. What is no value of that type shows
 	// nothing. Defaults to none.
 	Scopes []string
@@ -35,7 +36,7 @@ type Access struct {
 }
 
 // Authorize decides what the client of a request may do with an entity. It is
-// asked on every pull and every subscription, also for names that are no entity.
+// asked on every pull, push and subscription, also for names that are no entity.
 // An *echo.HTTPError is answered with its own status, any other error with 500.
 type Authorize func(c echo.Context, entity string) (Access, error)
 

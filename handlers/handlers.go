@@ -34,6 +34,7 @@ type Handlers struct {
 	logger  *slog.Logger
 	hub     *hub
 	socket  *socket
+	pushes  pushLimit
 
 	mu      sync.Mutex
 	stop    context.CancelFunc

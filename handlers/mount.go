@@ -40,6 +40,10 @@ func (h *Handlers) routes() []route {
 		{http.MethodGet, "/sync", h.pullSeveral},
 		{http.MethodGet, "/sync/:entity", h.pullChanges},
 		{http.MethodGet, "/field-sync/:entity", h.pullFields},
+		{http.MethodGet, "/field-sync/:entity/:entity_id/latest", h.latest},
+		{http.MethodPost, "/sync", h.pushSeveral},
+		{http.MethodPost, "/sync/:entity", h.pushOne},
+		{http.MethodPost, "/field-sync/:entity", h.pushFields},
 	}
 }
 

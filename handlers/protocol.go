@@ -13,6 +13,7 @@ type inbound struct {
 	Entities []string `json:"entities"`
 	Since    since    `json:"since"`
 	Batch    bool     `json:"batch"`
+	pushInbound
 }
 
 // since is one cursor, or one for each entity.

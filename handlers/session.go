@@ -29,6 +29,7 @@ type session struct {
 	write  func([]byte)    // hands one frame to the connection; must not block
 	fail   func(closeCode) // ends the connection; must not block
 	topics []topic         // the hub's
+	client string          // the client's name for itself; its messages come one by one
 
 	mu       sync.Mutex
 	closed   bool

@@ -171,7 +171,10 @@ func (s *socket) handle(ctx context.Context, c *session, who caller, m inbound) 
 		if err != nil {
 			return err
 		}
+		c.client = m.ClientID
 		c.subscribe(r)
+	case "push", "push_fields":
+		return s.h.pushSocket(ctx, c, who, m)
 	default:
 		return &apiError{Code: "bad_request", Message: "There is no message of the type " + clip(m.Type) + "."}
 	}

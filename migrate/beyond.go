@@ -22,6 +22,7 @@ func beyond(dialect string, t models.Tables) []string {
 		// the feed reads from an id onwards, which needs no index.
 		return []string{
 			index(t.Changes, "row", "entity, entity_id", ""),
+			index(t.Mutations, "age", "created_at", ""),
 		}
 	}
 	return []string{
@@ -31,6 +32,7 @@ func beyond(dialect string, t models.Tables) []string {
 		index(t.Changes, "scope", "entity, scope, tx, id", "scope IS NOT NULL"),
 		index(t.Changes, "tx", "tx, id", ""),
 		index(t.Changes, "row", "entity, entity_id, id", ""),
+		index(t.Mutations, "age", "created_at", ""),
 	}
 }
 

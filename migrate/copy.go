@@ -147,7 +147,7 @@ func (c Copier) prepare(ctx context.Context, src, dst *gorm.DB, list []any) (*co
 }
 
 // logTables are those that hold rows of the log, and not facts about it.
-func logTables(t models.Tables) []string { return []string{t.Changes, t.Fields} }
+func logTables(t models.Tables) []string { return []string{t.Changes, t.Fields, t.Mutations} }
 
 func unique(names []string) []string {
 	var out []string

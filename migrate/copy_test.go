@@ -252,7 +252,7 @@ func TestCopyChild(t *testing.T) {
 }
 
 // logTables are those that are copied beside the application's own.
-var logTables = []string{models.TablesFor("").Changes, models.TablesFor("").Fields}
+var logTables = []string{models.TablesFor("").Changes, models.TablesFor("").Fields, models.TablesFor("").Mutations}
 
 func bigCopier(progress func(migrate.CopyProgress)) migrate.Copier {
 	return migrate.Copier{Batch: max(*copyRows/20, 100), Progress: progress}

@@ -12,8 +12,9 @@ import (
 	"github.com/rhtmx/gormsync/models"
 )
 
-// SchemaVersion is the version of the log tables that this package makes.
-const SchemaVersion = 1
+// SchemaVersion is the version of the log tables that this package makes. Version
+// 2 added the table of mutations.
+const SchemaVersion = 2
 
 // Up makes the log tables under the prefix (empty means models.DefaultPrefix),
 // or upgrades older ones. It does nothing when they are of SchemaVersion
@@ -49,6 +50,7 @@ func up(tx *gorm.DB, tables models.Tables) error {
 		{tables.Meta, &models.Meta{}, false},
 		{tables.Changes, &models.Change{}, origin.changes != ""},
 		{tables.Fields, &models.FieldChange{}, origin.fields != ""},
+		{tables.Mutations, &models.Mutation{}, false},
 	} {
 		table := tx.Table(t.name)
 		if t.fresh {
@@ -92,7 +94,7 @@ func writeFacts(tx *gorm.DB, tables models.Tables) error {
 func Down(ctx context.Context, db *gorm.DB, prefix string) error {
 	tables := models.TablesFor(prefix)
 	return locked(ctx, db, tables, func(tx *gorm.DB) error {
-		for _, name := range []string{tables.Fields, tables.Changes, tables.Meta} {
+		for _, name := range []string{tables.Mutations, tables.Fields, tables.Changes, tables.Meta} {
 			if err := tx.Migrator().DropTable(name); err != nil {
 				return fmt.Errorf("migrate: removing the table %s: %w", name, err)
 			}

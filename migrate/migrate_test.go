@@ -40,7 +40,7 @@ func TestUpAndDown(t *testing.T) {
 			require.NoError(t, db.Table(tables.Changes).Create(&models.Change{Entity: "todos", EntityID: "1", Action: models.Create}).Error)
 			require.NoError(t, migrate.Down(t.Context(), db, prefix))
 			require.NoError(t, migrate.Down(t.Context(), db, prefix))
-			for _, table := range []string{tables.Changes, tables.Fields, tables.Meta} {
+			for _, table := range []string{tables.Changes, tables.Fields, tables.Meta, tables.Mutations} {
 				require.False(t, db.Migrator().HasTable(table), table)
 			}
 			require.NoError(t, migrate.Up(t.Context(), db, prefix))
@@ -85,5 +85,27 @@ func TestUpRefusesLaterVersions(t *testing.T) {
 		require.ErrorContains(t, migrate.Up(t.Context(), db, ""), "use a newer gormsync")
 		set("one")
 		require.ErrorContains(t, migrate.Up(t.Context(), db, ""), "which is no number")
+	})
+}
+
+// Version 1 had no mutations. Its log stays, and its cursors stay good.
+func TestUpFromVersion1(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db, tables := d.Open(t), models.TablesFor("")
+		require.NoError(t, migrate.Up(t.Context(), db, ""))
+		first := epoch(t, db, tables)
+		require.NoError(t, db.Create(&models.Change{Entity: "todos", EntityID: "1", Action: models.Create}).Error)
+		require.NoError(t, db.Migrator().DropTable(tables.Mutations))
+		require.NoError(t, db.Save(&models.Meta{Key: models.MetaSchema, Value: "1"}).Error)
+
+		require.NoError(t, migrate.Up(t.Context(), db, ""))
+		require.True(t, db.Migrator().HasTable(tables.Mutations))
+		require.Equal(t, first, epoch(t, db, tables))
+		v, err := migrate.Version(t.Context(), db, "")
+		require.NoError(t, err)
+		require.Equal(t, migrate.SchemaVersion, v)
+		var changes int64
+		require.NoError(t, db.Model(&models.Change{}).Count(&changes).Error)
+		require.EqualValues(t, 1, changes)
 	})
 }

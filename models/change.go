@@ -7,10 +7,11 @@ const DefaultPrefix = "_rhtmx_"
 
 // Tables names what one installation has in the database.
 type Tables struct {
-	Changes string // one row a change, e.g. _rhtmx_sync_log
-	Fields  string // one row a changed field, e.g. _rhtmx_field_sync_log
-	Meta    string // keys and values, e.g. _rhtmx_sync_meta
-	Channel string // not a table: where PostgreSQL's NOTIFY rings, e.g. _rhtmx_sync
+	Changes   string // one row a change, e.g. _rhtmx_sync_log
+	Fields    string // one row a changed field, e.g. _rhtmx_field_sync_log
+	Meta      string // keys and values, e.g. _rhtmx_sync_meta
+	Mutations string // one row a mutation that a client pushed, e.g. _rhtmx_sync_mutation
+	Channel   string // not a table: where PostgreSQL's NOTIFY rings, e.g. _rhtmx_sync
 }
 
 // TablesFor gives the table names for a prefix; an empty one means DefaultPrefix.
@@ -18,7 +19,7 @@ func TablesFor(prefix string) Tables {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Channel: prefix + "sync"}
+	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Mutations: prefix + "sync_mutation", Channel: prefix + "sync"}
 }
 
 // Change is one row of the change log: one row of a tracked table that was

@@ -14,7 +14,10 @@ import (
 type batch struct {
 	entity        *Tracked
 	at            time.Time
+	edited        time.Time // at, or when the client made its edit
 	actor, client string
+	mutation      string // the client's name for the change; empty for none
+	pushed        *pushed
 
 	count int      // how many rows there are
 	rows  []logRow // the last of them
@@ -40,7 +43,22 @@ type logField struct {
 
 func newBatch(db *gorm.DB, e *Tracked) *batch {
 	ctx := db.Statement.Context
-	return &batch{entity: e, at: db.NowFunc().UTC().Truncate(time.Microsecond), actor: actorOf(ctx), client: clientOf(ctx)}
+	b := &batch{entity: e, at: db.NowFunc().UTC().Truncate(time.Microsecond), actor: actorOf(ctx), client: clientOf(ctx), pushed: pushedOf(ctx)}
+	b.edited = b.at
+	if p := b.pushed; p != nil {
+		b.mutation = p.id
+		if at := p.edited.UTC().Truncate(time.Microsecond); !p.edited.IsZero() && at.Before(b.at) {
+			b.edited = at
+		}
+	}
+	return b
+}
+
+// claimed reports whether a client's edit stands for a field of a row, also when
+// the value stays the same: an older edit that arrives later must lose.
+func (b *batch) claimed(id, field string) bool {
+	p := b.pushed
+	return p != nil && p.entity == b.entity.Name && p.row == id && slices.Contains(p.fields, field)
 }
 
 // add adds a row. When there are many they go to a file.
@@ -124,7 +142,7 @@ func (b *batch) deleted(p *plan, im *image) error {
 }
 
 func (b *batch) updated(p *plan, before, after *image) error {
-	if bytes.Equal(before.buf, after.buf) {
+	if bytes.Equal(before.buf, after.buf) && b.pushed == nil {
 		return nil
 	}
 	from, to := p.scopeOf(before), p.scopeOf(after)
@@ -134,7 +152,7 @@ func (b *batch) updated(p *plan, before, after *image) error {
 	row := logRow{id: after.id, action: models.Update, scope: to, data: after.data()}
 	changed := false // hidden columns do not count
 	for i := range p.cols[:p.visible] {
-		if bytes.Equal(before.col(i), after.col(i)) {
+		if bytes.Equal(before.col(i), after.col(i)) && !b.claimed(after.id, p.cols[i].name) {
 			continue
 		}
 		changed = true

@@ -15,6 +15,7 @@ func (l *Log) Capture(db *gorm.DB) error {
 	if !l.cfg.NoWrap {
 		l.install(db)
 	}
+	l.writer.CompareAndSwap(nil, db.Session(&gorm.Session{NewDB: true}))
 	cb := db.Callback()
 	if _, again := l.hooked.LoadOrStore(cb, true); again {
 		return nil
@@ -69,7 +70,15 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 		l.inTransaction(db, func(pool gorm.ConnPool) {
 			ic := &intercept{ConnPool: pool, log: l, db: db, action: action, entity: entity}
 			stmt.ConnPool = ic
+			by := pushedOf(stmt.Context)
+			by.narrow(stmt)
 			core(db)
+			if db.Error != nil && by != nil {
+				db.Error = &statementError{db.Error}
+			}
+			if db.Error == nil {
+				_ = db.AddError(l.fresh(pool, db, ic.changes))
+			}
 			if db.Error == nil {
 				_ = db.AddError(l.record(pool, db, ic.changes))
 			}
@@ -115,7 +124,7 @@ func (l *Log) record(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 	t := watchedTxOf(pool)
 	err := l.write(db.Statement.Context, bare(pool), b, t)
 	if err != nil {
-		err = fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)
+		err = &unloggedError{fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)}
 		if t != nil {
 			t.doom(err)
 		}

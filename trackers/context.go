@@ -3,12 +3,15 @@ package trackers
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 type (
 	actorKey   struct{}
 	clientKey  struct{}
 	untrackKey struct{}
+	pushedKey  struct{}
+	baseKey    struct{}
 )
 
 // WithActor returns a context whose changes carry the actor's name in the log.
@@ -46,4 +49,24 @@ func clientOf(ctx context.Context) string {
 
 func untracked(ctx context.Context) bool {
 	return ctx.Value(untrackKey{}) != nil
+}
+
+// pushed is the mutation that a context's changes are made for.
+type pushed struct {
+	id     string    // the client's name for it; empty for none
+	edited time.Time // when the client made its edit; zero if it does not say
+	entity string
+	row    string       // the entity id
+	fields []string     // logged also where their values stay the same
+	model  any          // what is saved, and
+	was    []fieldValue // its values by Schema.DBNames before it was changed
+}
+
+func withPushed(ctx context.Context, p *pushed) context.Context {
+	return context.WithValue(ctx, pushedKey{}, p)
+}
+
+func pushedOf(ctx context.Context) *pushed {
+	p, _ := ctx.Value(pushedKey{}).(*pushed)
+	return p
 }

@@ -43,7 +43,7 @@ func rawEncoderOf(f *schema.Field, columnType string) rawEncoder {
 		return nil
 	case t == timeType:
 		return rawTime
-	case t == rawType, isJSON(columnType) && !reflect.PointerTo(t).Implements(marshalerType):
+	case embedsJSON(f, columnType):
 		return rawJSON
 	case hasMethods(t):
 		return nil
@@ -66,6 +66,12 @@ func rawEncoderOf(f *schema.Field, columnType string) rawEncoder {
 		}
 	}
 	return nil
+}
+
+// embedsJSON: the column holds JSON, and the field's type has no say in how it looks.
+func embedsJSON(f *schema.Field, columnType string) bool {
+	t := f.IndirectFieldType
+	return f.Serializer == nil && t != timeType && (t == rawType || (isJSON(columnType) && !reflect.PointerTo(t).Implements(marshalerType)))
 }
 
 func isJSON(columnType string) bool {

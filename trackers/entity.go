@@ -8,6 +8,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/schema"
+
+	"github.com/rhtmx/gormsync/models"
 )
 
 // Entity says which model is tracked and how.
@@ -31,6 +33,15 @@ type Entity struct {
 	// Writable lets clients push changes of this entity. Tracking an entity does
 	// not make it writable. Defaults to false.
 	Writable bool
+	// Strategy settles a field that a client and somebody else both changed, and the
+	// delete of a row that somebody else changed. Defaults to models.LastWriteWins.
+	Strategy models.Strategy
+	// FieldStrategy gives fields, by column, a strategy of their own. Defaults to none.
+	FieldStrategy map[string]models.Strategy
+	// Resolve settles fields, by column, by functions of the application: they get
+	// both values and return the one that is to stand, as json.Marshal writes it. An
+	// error rejects the change and is told to the client. Defaults to none.
+	Resolve map[string]func(models.Conflict) (any, error)
 	// Hide names columns that never reach a log or a client, beside those tagged
 	// json:"-" or gorm:"->:false". Defaults to none.
 	Hide []string
@@ -99,6 +110,9 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 			t.soft = append(t.soft, f)
 		}
 	}
+	if err := t.checkStrategies(); err != nil {
+		return nil, err
+	}
 	if e.Scope != "" {
 		f := t.Schema.LookUpField(e.Scope)
 		if f == nil || f.DBName == "" {
@@ -107,6 +121,28 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 		t.Scope = f.DBName
 	}
 	return t, nil
+}
+
+// checkStrategies refuses strategies that there are not, and those of fields that
+// clients do not know.
+func (t *Tracked) checkStrategies() error {
+	if !t.Strategy.Valid() {
+		return fmt.Errorf("gormsync: the entity %s has the strategy %q, which is none", t.Name, t.Strategy)
+	}
+	for name, s := range t.FieldStrategy {
+		if !s.Valid() {
+			return fmt.Errorf("gormsync: the field %s of the entity %s has the strategy %q, which is none", name, t.Name, s)
+		}
+		if t.shown(name) == "" {
+			return fmt.Errorf("gormsync: the entity %s has a strategy for %q, which is no column that clients see", t.Name, name)
+		}
+	}
+	for name := range t.Resolve {
+		if t.shown(name) == "" {
+			return fmt.Errorf("gormsync: the entity %s resolves %q, which is no column that clients see", t.Name, name)
+		}
+	}
+	return nil
 }
 
 // hiddenByTag: what JSON must not show, or GORM must not read, is probably a

@@ -2,8 +2,13 @@ package trackers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -42,6 +47,75 @@ func (f *Fields) Read(ctx context.Context, filters []Filter, cursor models.Curso
 		}
 	}
 	return page, nil
+}
+
+// Of gives the field changes of versions, by version.
+func (f *Fields) Of(ctx context.Context, versions []int64) (map[int64][]models.FieldChange, error) {
+	changes := make([]Entry[models.Change], len(versions))
+	for i, v := range versions {
+		changes[i].Version = v
+	}
+	return f.fieldsOf(ctx, changes)
+}
+
+// Latest gives the fields of a row as they are, by name, without those that are
+// NULL and without the key. It gives nil when there is no such row or the filter
+// does not let it through.
+func (f *Fields) Latest(ctx context.Context, filter Filter, id string) (map[string]models.JSON, error) {
+	l := f.log
+	t := l.Entity(filter.Entity)
+	if t == nil {
+		return nil, fmt.Errorf("gormsync: no model has the table %q; name it in Config.Entities", filter.Entity)
+	}
+	p, im, err := l.rowOf(ctx, t, id)
+	if err != nil || im == nil || p.gone(im) || !p.inSight(im, filter) {
+		return nil, err
+	}
+	fields := map[string]models.JSON{}
+	for i := range p.cols[:p.visible] {
+		if v := im.col(i); !isNull(v) && !p.cols[i].field.PrimaryKey {
+			fields[p.cols[i].name] = v
+		}
+	}
+	return fields, nil
+}
+
+// rowOf reads a row by its entity id; nil if there is none.
+func (l *Log) rowOf(ctx context.Context, t *Tracked, id string) (*plan, *image, error) {
+	p, err := l.planOf(ctx, l.pool, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, _, err := p.entityKey(ctx, id)
+	if err != nil {
+		return p, nil, ignoreBadID(err)
+	}
+	s := &gorm.Statement{DB: l.db, Table: t.Schema.Table, Schema: t.Schema, Clauses: map[string]clause.Clause{}, Context: ctx}
+	s.WriteString("SELECT " + p.list + " FROM ")
+	s.WriteQuoted(clause.Table{Name: clause.CurrentTable})
+	s.WriteString(" WHERE (" + p.keys("") + ") = ")
+	s.AddVar(s, keys)
+	rows, err := l.pool.QueryContext(ctx, s.SQL.String(), s.Vars...)
+	if err != nil {
+		if strings.HasPrefix(sqlState(err), "22") { // the id is none of the column's type
+			return p, nil, nil
+		}
+		return p, nil, fmt.Errorf("gormsync: reading %s: %w", t.Name, err)
+	}
+	var im *image
+	r := newReader(p)
+	err = each(rows, nil, []*reader{r}, func() error {
+		im, err = r.take(ctx)
+		return err
+	})
+	return p, im, err
+}
+
+func ignoreBadID(err error) error {
+	if errors.Is(err, models.ErrBadID) {
+		return nil
+	}
+	return err
 }
 
 // fieldsOf reads the fields of changes, by version.

@@ -40,7 +40,8 @@ type Config struct {
 // that are recorded there.
 type Log struct {
 	cfg      Config
-	db       *gorm.DB // the application's own, where reads go too
+	db       *gorm.DB                // the application's own, where reads go too
+	writer   atomic.Pointer[gorm.DB] // the same once it is captured; pushes go there
 	pool     *sql.DB
 	dialect  string
 	tables   models.Tables

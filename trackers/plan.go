@@ -23,6 +23,8 @@ type column struct {
 	field  *schema.Field
 	raw    rawEncoder // nil: through the field
 	loose  bool       // a text in the model, another type in PostgreSQL
+	json   bool       // what it holds is embedded in the row's JSON as it is
+	uuid   bool       // a text in the model, a UUID in PostgreSQL
 }
 
 // plan says how the rows of a tracked table are read and encoded.
@@ -95,7 +97,8 @@ func (l *Log) newPlan(t *Tracked, types []*sql.ColumnType) (*plan, error) {
 			if t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
 				continue
 			}
-			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f, typ.DatabaseTypeName()), loose: l.isLoose(f, typ.DatabaseTypeName())})
+			p.add(column{name: name, quoted: l.quote(name), key: append(models.AppendString(nil, name), ':'), field: f, raw: rawEncoderOf(f, typ.DatabaseTypeName()), loose: l.isLoose(f, typ.DatabaseTypeName()),
+				json: embedsJSON(f, typ.DatabaseTypeName()), uuid: l.isLoose(f, typ.DatabaseTypeName()) && typ.DatabaseTypeName() == "UUID"})
 		}
 		if wanted {
 			p.visible = len(p.cols)

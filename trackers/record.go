@@ -147,7 +147,7 @@ func (p *plan) idOf(ctx context.Context, row reflect.Value) (string, error) {
 		f := p.cols[k].field
 		text, err := appendGo(nil, f.ReflectValueOf(ctx, addressable(row)))
 		if err != nil {
-			return "", fmt.Errorf("gormsync: Record: reading %s.%s: %w", p.entity.Name, f.DBName, err)
+			return "", fmt.Errorf("gormsync: reading %s.%s: %w", p.entity.Name, f.DBName, err)
 		}
 		parts[i] = plain(text)
 	}

@@ -25,7 +25,7 @@ func (l *Log) writePostgres(ctx context.Context, pool gorm.ConnPool, b *batch, r
 		}
 	}
 	_, err := pool.ExecContext(ctx, sql, b.entity.Name, orNil(b.client), b.actor, b.at,
-		l.array(ids), l.array(actions), l.array(moves), l.array(scopes), l.array(data), l.array(fields))
+		l.array(ids), l.array(actions), l.array(moves), l.array(scopes), l.array(data), l.array(fields), b.edited, b.mutation)
 	return err
 }
 
@@ -36,11 +36,11 @@ func (l *Log) writePostgres(ctx context.Context, pool gorm.ConnPool, b *batch, r
 func (l *Log) prepareSQL() {
 	const rows = `WITH r AS (SELECT nextval(%s) AS v, u.* FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
  AS u(entity_id, action, move, scope, data, fields))`
-	const changes = `INSERT INTO %s (id, version, entity, entity_id, action, move, scope, data, client_id, actor, created_at, edited_at)
- SELECT v, v, $1::text, entity_id, action, move, scope, data, $2::text, $3::text, $4::timestamptz, $4::timestamptz FROM r`
+	const changes = `INSERT INTO %s (id, version, entity, entity_id, action, move, scope, data, client_id, actor, created_at, edited_at, mutation_id)
+ SELECT v, v, $1::text, entity_id, action, move, scope, data, $2::text, $3::text, $4::timestamptz, $11::timestamptz, $12::text FROM r`
 	const fields = `INSERT INTO %s (id, entity, entity_id, field, value, action, version, client_id, actor, timestamp, scope)
  SELECT (r.v << %d) + f.n - 1, $1::text, r.entity_id, f.key, nullif(f.value::text, 'null'),
- CASE f.value::text WHEN 'null' THEN 'delete' ELSE 'update' END, r.v, $2::text, $3::text, $4::timestamptz, r.scope
+ CASE f.value::text WHEN 'null' THEN 'delete' ELSE 'update' END, r.v, $2::text, $3::text, $11::timestamptz, r.scope
  FROM r CROSS JOIN LATERAL json_each(r.fields::json) WITH ORDINALITY AS f(key, value, n)`
 	with := fmt.Sprintf(rows, literal(l.sequence))
 	insert := fmt.Sprintf(changes, l.quote(l.tables.Changes))

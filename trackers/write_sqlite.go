@@ -51,11 +51,11 @@ func (l *Log) sqliteChanges(b *batch, rows []logRow, t *watchedTx) (string, []an
 	sql := make([]byte, 0, 400+40*len(rows))
 	sql = append(sql, "INSERT INTO "...)
 	sql = append(sql, l.quote(l.tables.Changes)...)
-	sql = append(sql, ` (id, version, tx, entity, client_id, actor, created_at, edited_at, entity_id, action, move, scope, data)
-SELECT s.n + column1, s.n + column1, coalesce(?1, s.n + 1), ?2, ?3, ?4, ?5, ?5, column2, column3, column4, column5, column6
-FROM (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?6), 0) AS n) s, (VALUES `...)
-	args := make([]any, 0, 6+3*len(rows))
-	args = append(args, t.firstID(), b.entity.Name, orNil(b.client), b.actor, b.at, l.tables.Changes)
+	sql = append(sql, ` (id, version, tx, entity, client_id, actor, created_at, edited_at, mutation_id, entity_id, action, move, scope, data)
+SELECT s.n + column1, s.n + column1, coalesce(?1, s.n + 1), ?2, ?3, ?4, ?5, ?6, ?7, column2, column3, column4, column5, column6
+FROM (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?8), 0) AS n) s, (VALUES `...)
+	args := make([]any, 0, 8+3*len(rows))
+	args = append(args, t.firstID(), b.entity.Name, orNil(b.client), b.actor, b.at, b.edited, b.mutation, l.tables.Changes)
 	for i := range rows {
 		r := &rows[i]
 		if i > 0 {
@@ -80,7 +80,7 @@ SELECT column1, column1 >> `...)
 	sql = strconv.AppendInt(sql, models.FieldBits, 10)
 	sql = append(sql, `, ?1, ?2, ?3, ?4, ?5, column2, column3, column4, column5, iif(column5 IS NULL, 'delete', 'update') FROM (VALUES `...)
 	args := make([]any, 0, 5+8*len(rows))
-	args = append(args, tx, b.entity.Name, orNil(b.client), b.actor, b.at)
+	args = append(args, tx, b.entity.Name, orNil(b.client), b.actor, b.edited)
 	for i := range rows {
 		r := &rows[i]
 		for j, f := range r.fields {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -200,6 +201,11 @@ func TestCleanup(t *testing.T) {
 		require.Zero(t, code)
 		require.Equal(t, "0 changes removed\n", out)
 		require.EqualValues(t, 3, callJSON(t, 0, "cleanup", "--older-than", "1ns", "--database", d.URL)["removed"])
+		require.NoError(t, db.Create(&models.Mutation{Actor: "a", ClientID: "c", MutationID: "m", CreatedAt: time.Now().Add(-time.Hour)}).Error)
+		require.EqualValues(t, 0, callJSON(t, 0, "cleanup", "--older-than", "1h", "--mutations-older-than", "2h", "--database", d.URL)["forgotten"])
+		code, out, _ = call(t, "cleanup", "--older-than", "1h", "--mutations-older-than", "1m", "--database", d.URL)
+		require.Zero(t, code)
+		require.Contains(t, out, "1 answers forgotten\n")
 	})
 }
 
@@ -233,7 +239,7 @@ func TestCopy(t *testing.T) {
 }
 
 // copiedLogs are the log tables that are copied.
-var copiedLogs = []string{models.TablesFor("").Changes, models.TablesFor("").Fields}
+var copiedLogs = []string{models.TablesFor("").Changes, models.TablesFor("").Fields, models.TablesFor("").Mutations}
 
 // The progress on a terminal is a bar: it is drawn, and complete at the end.
 func TestBars(t *testing.T) {

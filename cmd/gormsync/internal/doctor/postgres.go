@@ -108,7 +108,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN
 
 // logTables are the tables that every installation has.
 func (e *examination) logTables() []string {
-	return []string{e.tables.Changes, e.tables.Fields, e.tables.Meta}
+	return []string{e.tables.Changes, e.tables.Fields, e.tables.Meta, e.tables.Mutations}
 }
 
 func grant(what, role string) string { return "GRANT " + what + " TO " + pq.QuoteIdentifier(role) }

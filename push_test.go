@@ -1,0 +1,81 @@
+package gormsync_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync"
+	"github.com/rhtmx/gormsync/internal/dbtest"
+)
+
+func TestVersionOfAndStale(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, nil)
+		require.NoError(t, a.db.Create(&Todo{ID: "a", Title: "milk"}).Error)
+		require.NoError(t, a.db.Create(&Todo{ID: "b", Title: "eggs"}).Error)
+		todo := Todo{ID: "a"}
+		version, err := gormsync.VersionOf(a.db, &todo)
+		require.NoError(t, err)
+		require.Positive(t, version)
+		require.NoError(t, a.db.First(&todo).Error)
+		bound := a.db.WithContext(gormsync.WithBase(context.Background(), &todo, version))
+
+		require.NoError(t, bound.Model(&Todo{ID: "b"}).Update("title", "two eggs").Error, "other rows are not bound")
+		require.NoError(t, bound.Model(&todo).Update("title", "oat milk").Error)
+		require.ErrorIs(t, bound.Model(&todo).Update("title", "soy milk").Error, gormsync.ErrStale, "the first change was the second's undoing")
+		todo.Title = "rice milk"
+		require.ErrorIs(t, bound.Save(&todo).Error, gormsync.ErrStale)
+		require.ErrorIs(t, bound.Delete(&todo).Error, gormsync.ErrStale)
+		require.ErrorIs(t, a.db.Transaction(func(tx *gorm.DB) error {
+			_ = tx.WithContext(bound.Statement.Context).Save(&todo).Error // an application that does not look
+			return nil
+		}), gormsync.ErrStale)
+		require.NoError(t, a.db.First(&todo, "id = ?", "a").Error)
+		require.Equal(t, "oat milk", todo.Title)
+
+		version, err = gormsync.VersionOf(a.db, &todo)
+		require.NoError(t, err)
+		require.NoError(t, a.db.Delete(&todo).Error)
+		bound = a.db.WithContext(gormsync.WithBase(context.Background(), &todo, version))
+		require.ErrorIs(t, bound.Model(&todo).Update("title", "tea").Error, gormsync.ErrStale, "the row went")
+		require.ErrorIs(t, bound.Save(&todo).Error, gormsync.ErrStale, "and must not come back")
+		var count int64
+		require.NoError(t, a.db.Model(&Todo{}).Count(&count).Error)
+		require.EqualValues(t, 1, count)
+
+		fresh, err := gormsync.VersionOf(a.db, &Todo{ID: "never"})
+		require.NoError(t, err)
+		require.Zero(t, fresh)
+		_, err = gormsync.VersionOf(a.db, &Stranger{})
+		require.ErrorContains(t, err, "is not tracked")
+		_, err = gormsync.VersionOf(d.Open(t), &todo)
+		require.ErrorContains(t, err, "call db.Use(sync) first")
+	})
+}
+
+// A Stranger is in no configuration.
+type Stranger struct{ ID int }
+
+func TestStrategiesAreChecked(t *testing.T) {
+	refused := func(e gormsync.Entity, why string) {
+		t.Helper()
+		e.Model = &Todo{}
+		db, err := gormsync.Open("sqlite::memory:")
+		require.NoError(t, err)
+		plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{e}})
+		require.NoError(t, err)
+		require.ErrorContains(t, db.Use(plugin), why)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		require.NoError(t, pool.Close())
+	}
+	refused(gormsync.Entity{Strategy: "first_wins"}, `the strategy "first_wins", which is none`)
+	refused(gormsync.Entity{FieldStrategy: map[string]gormsync.Strategy{"title": "custom"}}, `the strategy "custom", which is none`)
+	refused(gormsync.Entity{FieldStrategy: map[string]gormsync.Strategy{"nothing": gormsync.ServerWins}}, "no column that clients see")
+	refused(gormsync.Entity{Resolve: map[string]func(gormsync.Conflict) (any, error){"token": nil}}, "no column that clients see")
+	_, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, MutationRetention: -2})
+	require.ErrorContains(t, err, "Config.MutationRetention")
+}

@@ -1,0 +1,223 @@
+package trackers
+
+import (
+	"context"
+	"reflect"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/rhtmx/gormsync/models"
+)
+
+// insert creates the row.
+func (w *work) insert(ctx context.Context) (models.PushResult, error) {
+	client, err := w.fieldsOfNew(ctx)
+	if err != nil {
+		return w.refused(err)
+	}
+	return w.create(ctx, client)
+}
+
+// fieldsOfNew checks the fields of a row that is to be created. Its key is not
+// among them.
+func (w *work) fieldsOfNew(ctx context.Context) (map[string]models.JSON, error) {
+	if w.databaseMakesKey() || w.m.ID == "" { // what the client calls the row is no key
+		data := make(map[string]models.JSON, len(w.m.Data))
+		for name, raw := range w.m.Data {
+			if f := w.t.Schema.FieldsByDBName[name]; f == nil || !f.PrimaryKey || w.t.hidden[name] {
+				data[name] = raw
+			}
+		}
+		w.m.Data = data
+	}
+	client, err := w.fields(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name := range client {
+		if w.p.cols[w.p.byName[name]].field.Creatable {
+			continue
+		}
+		if !w.m.original() {
+			return nil, refuse("invalid", name, "This field cannot be set.")
+		}
+		delete(client, name)
+	}
+	return client, nil
+}
+
+// create makes the row through GORM.
+func (w *work) create(ctx context.Context, fields map[string]models.JSON) (models.PushResult, error) {
+	model := reflect.New(w.t.Schema.ModelType)
+	chosen := !w.databaseMakesKey() && w.m.ID != ""
+	if err := w.prepare(ctx, model, fields, chosen); err != nil {
+		return models.PushResult{}, err
+	}
+	db := w.session(ctx, &pushed{})
+	if err := db.Omit(clause.Associations).Create(model.Interface()).Error; err != nil {
+		if chosen && isDuplicate(err) { // somebody made the same row just now, or one that is not the client's
+			return models.PushResult{}, w.race(ctx, err)
+		}
+		return models.PushResult{}, &saveError{err}
+	}
+	if err := w.keepZeros(ctx, model, fields); err != nil {
+		return models.PushResult{}, err
+	}
+	r, err := w.created(ctx, model)
+	if !chosen && w.m.ID != "" {
+		r.ClientRef = w.m.ID
+	}
+	return r, err
+}
+
+// race: with the row in sight at the next attempt, the create becomes an update.
+func (w *work) race(_ context.Context, err error) error {
+	why := w.log.refusalOf(w.t, err)
+	if why == nil {
+		return err
+	}
+	return &verdict{raced: true, result: models.PushResult{Status: models.PushRejected, Error: why}}
+}
+
+// prepare fills a new model: the key, the client's fields, and the scope if there is just one.
+func (w *work) prepare(ctx context.Context, model reflect.Value, fields map[string]models.JSON, chosen bool) error {
+	if chosen {
+		for i, k := range w.p.pks {
+			if err := w.p.cols[k].field.Set(ctx, model.Elem(), w.keys[i]); err != nil {
+				return refuse("invalid", "", "The id does not fit the key of the table.")
+			}
+		}
+	}
+	if err := w.assign(ctx, model, fields); err != nil {
+		return err
+	}
+	if s := w.p.scope; s >= 0 && !w.m.Filter.All && len(w.m.Filter.Scopes) == 1 {
+		_, sent := fields[w.p.cols[s].name]
+		if value, _, ok := w.p.value(ctx, s, w.m.Filter.Scopes[0]); ok && !sent && !w.p.cols[s].field.PrimaryKey {
+			if err := w.p.cols[s].field.Set(ctx, model.Elem(), value); err != nil {
+				return err
+			}
+		}
+	}
+	return validate(model)
+}
+
+// keepZeros: GORM takes a zero for nothing where the column has a default, but the
+// client has said so.
+func (w *work) keepZeros(ctx context.Context, model reflect.Value, fields map[string]models.JSON) error {
+	zeros := map[string]any{}
+	for name, value := range fields {
+		f := w.p.cols[w.p.byName[name]].field
+		if !f.HasDefaultValue || isNull(value) {
+			continue
+		}
+		scratch := reflect.New(w.t.Schema.ModelType).Elem()
+		if _, err := w.p.cols[w.p.byName[name]].decode(ctx, scratch, value); err != nil {
+			return refuse("invalid", name, asSentence(err))
+		}
+		if v, zero := f.ValueOf(ctx, scratch); zero {
+			zeros[name] = v
+		}
+	}
+	if len(zeros) == 0 {
+		return nil
+	}
+	if err := w.rename(ctx, model); err != nil {
+		return err
+	}
+	if err := w.session(ctx, &pushed{}).Model(model.Interface()).Clauses(w.where()).UpdateColumns(zeros).Error; err != nil {
+		return &saveError{err}
+	}
+	return nil
+}
+
+// rename takes the row's id from its model.
+func (w *work) rename(ctx context.Context, model reflect.Value) error {
+	id, err := w.p.idOf(ctx, model.Elem())
+	if err != nil {
+		return err
+	}
+	if w.keys, w.id, err = w.p.entityKey(ctx, id); err != nil {
+		return refuse("invalid", "", "The row needs an id; choose one.")
+	}
+	return nil
+}
+
+// created looks at the new row.
+func (w *work) created(ctx context.Context, model reflect.Value) (models.PushResult, error) {
+	if err := w.rename(ctx, model); err != nil {
+		return models.PushResult{}, err
+	}
+	if w.id == "" {
+		return models.PushResult{}, refuse("invalid", "", "The row needs an id; choose one.")
+	}
+	if err := w.after(ctx); err != nil {
+		return models.PushResult{}, err
+	}
+	return w.answer(models.PushResult{ID: w.id, Status: models.PushApplied}), nil
+}
+
+// revive decides between the client's edit and the deletion of its row.
+func (w *work) revive(ctx context.Context) (models.PushResult, error) {
+	past, err := w.since(ctx)
+	if err != nil {
+		return models.PushResult{}, err
+	}
+	gone := refuse("deleted", "", "Somebody else deleted the row.")
+	known := w.m.Base != nil && *w.m.Base == w.version() && w.m.Action == models.Create
+	var deletion Edit
+	if w.newest != nil {
+		deletion = w.newest.edit
+	}
+	if !known && !w.rule("").Revives(w.m.Action, w.mine, deletion) {
+		return w.conflicting(gone, nil), nil
+	}
+	if w.image != nil {
+		return w.undelete(ctx)
+	}
+	fields, err := w.fieldsOfNew(ctx)
+	if err != nil {
+		return w.refused(err)
+	}
+	if w.m.Action == models.Create {
+		return w.create(ctx, fields)
+	}
+	if past.before == nil || len(w.t.hidden) > 0 { // the log has not all of the row
+		return w.conflicting(gone, nil), nil
+	}
+	for name, value := range past.before {
+		_, sent := fields[name]
+		if i, ok := w.p.byName[name]; ok && !sent && w.p.cols[i].field.Creatable && !w.p.cols[i].field.PrimaryKey && w.p.cols[i].field.AutoUpdateTime == 0 {
+			fields[name] = value
+		}
+	}
+	return w.create(ctx, fields)
+}
+
+// undelete takes the mark off a row that is marked as deleted, and sets the client's fields.
+func (w *work) undelete(ctx context.Context) (models.PushResult, error) {
+	fields, err := w.fields(ctx)
+	if err != nil {
+		return w.refused(err)
+	}
+	d := Divergence{Client: fields, Server: w.server(), Edit: w.mine}
+	if why := w.readOnly(&d); why != nil {
+		return w.rejected(why), nil
+	}
+	model, err := w.load(ctx)
+	if err != nil {
+		return models.PushResult{}, err
+	}
+	by := w.watching(ctx, model)
+	if err := w.assign(ctx, model, fields); err != nil {
+		return models.PushResult{}, err
+	}
+	for _, f := range w.t.soft {
+		f.ReflectValueOf(ctx, model.Elem()).SetZero()
+		by.fields = append(by.fields, f.DBName)
+	}
+	if err := w.save(ctx, model, by, true); err != nil {
+		return models.PushResult{}, err
+	}
+	return w.answer(models.PushResult{Status: models.PushApplied}), nil
+}

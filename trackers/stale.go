@@ -1,0 +1,117 @@
+package trackers
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"gorm.io/gorm"
+)
+
+// ErrStale is what a change gets that WithBase bound to a version, when somebody
+// changed the row since. The change is not made.
+var ErrStale = errors.New("gormsync: the row was changed since it was read; read it again")
+
+// base binds the changes of one row to a version.
+type base struct {
+	model   any
+	version int64
+}
+
+// WithBase returns a context whose changes of the model's row are made only if
+// version still is the row's newest, as VersionOf gave it; otherwise they fail with
+// ErrStale. Only the primary key of the model is read. A row that went is stale as
+// well. Changes of other rows are not bound.
+func WithBase(ctx context.Context, model any, version int64) context.Context {
+	return context.WithValue(ctx, baseKey{}, &base{model, version})
+}
+
+// VersionOf gives the newest version of the model's row; 0 if it was never logged.
+// Only the primary key of the model is read. Ask before you read the row: then a
+// change in between makes the version too old and never too new. It returns an
+// error when the model is not tracked.
+func (l *Log) VersionOf(db *gorm.DB, model any) (int64, error) {
+	ctx := db.Statement.Context
+	pool := bare(db.Statement.ConnPool)
+	p, id, err := l.idOfModel(ctx, pool, db, model)
+	if err != nil {
+		return 0, err
+	}
+	return l.newestVersion(ctx, pool, p, id)
+}
+
+// idOfModel finds the entity of a model and its row's id.
+func (l *Log) idOfModel(ctx context.Context, pool gorm.ConnPool, db *gorm.DB, model any) (*plan, string, error) {
+	rv := reflect.Indirect(reflect.ValueOf(model))
+	if rv.Kind() != reflect.Struct {
+		return nil, "", fmt.Errorf("gormsync: %T is no model; give a pointer to one, such as &todo", model)
+	}
+	stmt := &gorm.Statement{DB: db}
+	if err := stmt.Parse(model); err != nil {
+		return nil, "", fmt.Errorf("gormsync: GORM cannot use %T: %w", model, err)
+	}
+	t := l.byTable[l.tableKey(stmt.Schema.Table)]
+	if t == nil {
+		return nil, "", fmt.Errorf("gormsync: the model %T is not tracked; name it in Config.Entities", model)
+	}
+	p, err := l.planOf(ctx, pool, t)
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := p.idOf(ctx, rv)
+	return p, id, err
+}
+
+func (l *Log) newestVersion(ctx context.Context, pool gorm.ConnPool, p *plan, id string) (int64, error) {
+	q := &query{dialect: l.dialect}
+	q.write("SELECT max(id) FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(p.entity.Name), " AND entity_id = ", q.arg(id))
+	var version sql.NullInt64
+	if err := pool.QueryRowContext(ctx, q.sql.String(), l.unprepared(q.args...)...).Scan(&version); err != nil {
+		return 0, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
+	}
+	return version.Int64, nil
+}
+
+// fresh returns ErrStale when the statement changed a row that its context binds to
+// another version, or was to change that row and found it gone. It runs before the
+// statement is logged, while the changed rows are locked.
+func (l *Log) fresh(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
+	ctx := db.Statement.Context
+	bound, _ := ctx.Value(baseKey{}).(*base)
+	if bound == nil || b == nil {
+		return nil
+	}
+	p, id, err := l.idOfModel(ctx, bare(pool), db, bound.model)
+	if err != nil || p.entity != b.entity {
+		return err
+	}
+	hit := db.RowsAffected == 0 && p.isRow(ctx, db.Statement.ReflectValue, id)
+	if err := b.chunks(func(rows []logRow) error {
+		for i := range rows {
+			hit = hit || rows[i].id == id
+		}
+		return nil
+	}); err != nil || !hit {
+		return err
+	}
+	version, err := l.newestVersion(ctx, bare(pool), p, id)
+	if err != nil || (version == bound.version && db.RowsAffected > 0) {
+		return err
+	}
+	err = fmt.Errorf("%w (%s %q)", ErrStale, b.entity.Name, id)
+	if t := watchedTxOf(pool); t != nil {
+		t.doom(err) // the row is changed already: the transaction must not be committed
+	}
+	return err
+}
+
+// isRow tells whether a statement's model is the row with that id.
+func (p *plan) isRow(ctx context.Context, rv reflect.Value, id string) bool {
+	if rv.Kind() != reflect.Struct || rv.Type() != p.entity.Schema.ModelType {
+		return false
+	}
+	own, err := p.idOf(ctx, rv)
+	return err == nil && own == id
+}
