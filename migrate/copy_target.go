@@ -24,6 +24,7 @@ func (w *copyWork) onTarget(ctx context.Context, dst *gorm.DB, fn func(*pgx.Conn
 	if err != nil {
 		return fmt.Errorf("migrate: connecting to the target: %w", err)
 	}
+	defer func() { _ = conn.Close() }() // it is closed already, or goes back as it was
 	var result error
 	err = conn.Raw(func(c any) error {
 		pg, ok := c.(*stdlib.Conn)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/rhtmx/gormsync/trackers"
@@ -41,11 +40,9 @@ func (t *tool) cleanup(c *cobra.Command, olderThan, mutations time.Duration) (er
 	if err != nil {
 		return err
 	}
-	if isTerminal(t.err) && !t.json { // how much there is to do is not known before
-		bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(t.err), progressbar.OptionSetDescription("cleaning up"), progressbar.OptionSpinnerType(14))
-		defer func() { _ = bar.Exit() }()
-	}
+	stop := t.spin("cleaning up")
 	removed, err := log.Cleanup(c.Context(), olderThan)
+	stop()
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,10 @@ func (t *tool) up(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := migrate.Up(c.Context(), db, t.prefix); err != nil {
+	stop := t.spin("upgrading")
+	err = migrate.Up(c.Context(), db, t.prefix)
+	stop()
+	if err != nil {
 		return err
 	}
 	return t.print(map[string]int{"from": from, "to": migrate.SchemaVersion}, func(w *bytes.Buffer) {
