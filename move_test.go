@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -107,4 +109,41 @@ func TestMoveKeepsQueues(t *testing.T) {
 		texts[n.ID] = n.Text
 	}
 	require.Equal(t, map[string]string{"n1": "offline", "n2": "somebody else, later", "n9": "made offline"}, texts)
+}
+
+// TestOriginIsTakenOver: an application that comes from rhtmx-sync starts on its
+// tables, and its clients, which know positions as numbers, begin anew.
+func TestOriginIsTakenOver(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db := d.Open(t)
+		script, err := os.ReadFile("migrate/testdata/origin_" + d.Dialect + ".sql")
+		require.NoError(t, err)
+		var simple []any
+		if d.Dialect == "postgres" { // several statements at once
+			simple = append(simple, pgx.QueryExecModeSimpleProtocol)
+		}
+		require.NoError(t, db.Exec(string(script), simple...).Error)
+		require.NoError(t, db.AutoMigrate(&Note{}))
+		require.NoError(t, db.Create(&Note{ID: "n1", Text: "old"}).Error)
+		require.NoError(t, db.Exec(`INSERT INTO _rhtmx_sync_log (entity, entity_id, action, data, version) VALUES ('notes', 'n1', 'create', '{"id":"n1","text":"older"}', 57)`).Error)
+		require.NoError(t, db.Exec(`INSERT INTO _rhtmx_field_sync_log (entity, entity_id, field, value, action, version) VALUES ('notes', 'n1', 'text', '"old"', 'update', 58)`).Error)
+
+		s := serveNotes(t, db)
+		for _, since := range []string{"", "?since=0"} {
+			var pull movePull
+			require.Equal(t, http.StatusOK, s.ask(http.MethodGet, "/api/sync/notes"+since, "", &pull))
+			require.Len(t, pull.Changes, 1)
+			require.Greater(t, pull.Changes[0].Version, int64(58))
+		}
+		var reset, next movePull
+		require.Equal(t, http.StatusOK, s.ask(http.MethodGet, "/api/sync/notes?since=57", "", &reset))
+		require.True(t, reset.Reset)
+		require.NoError(t, db.Model(&Note{ID: "n1"}).Update("text", "new").Error)
+		require.Equal(t, http.StatusOK, s.ask(http.MethodGet, "/api/sync/notes?since="+reset.Version, "", &next))
+		require.False(t, next.Reset)
+		require.Len(t, next.Changes, 1)
+		var fields movePull
+		require.Equal(t, http.StatusOK, s.ask(http.MethodGet, "/api/field-sync/notes?since="+reset.Cursor, "", &fields))
+		require.Len(t, fields.Changes, 1)
+	})
 }

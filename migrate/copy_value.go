@@ -233,7 +233,7 @@ func spelled(v any) any {
 		}
 	case json.Number:
 		if f, ok := new(big.Float).SetPrec(200).SetString(v.String()); ok {
-			return f.Text('g', 40)
+			return json.Number(f.Text('g', 40))
 		}
 	}
 	return v
