@@ -197,3 +197,45 @@ func TestPushMutationsAreForgotten(t *testing.T) {
 		require.Equal(t, models.PushApplied, s.one("tasks", fmt.Sprintf(change, 0)).Status)
 	})
 }
+
+// Two pushes that wait for each other's rows: the database ends one of them, which
+// is tried again.
+func TestPushSurvivesDeadlocks(t *testing.T) {
+	e, db := openGuests(t, dbtest.Postgres(t))
+	for _, id := range []string{"g1", "g2"} {
+		require.NoError(t, db.Create(&Guest{ID: id}).Error)
+	}
+	hold := gate{make(chan struct{}, 100), make(chan struct{})}
+	ctx := context.WithValue(t.Context(), gateKey{}, hold)
+	var both sync.WaitGroup
+	for _, order := range [][]string{{"g1", "g2"}, {"g2", "g1"}} {
+		both.Go(func() {
+			res := post(e, ctx, "alice", fmt.Sprintf(`{"client_id":%[1]q,"atomic":true,"changes":[
+				{"id":%[1]q,"action":"update","data":{"name":%[1]q},"mutation_id":"1"},{"id":%[2]q,"action":"update","data":{"name":%[1]q},"mutation_id":"2"}]}`, order[0], order[1]))
+			assert.Equal(t, 2, strings.Count(res.Body.String(), `"status":"applied"`), res.Body.String())
+		})
+	}
+	<-hold.here
+	<-hold.here // each has its first row
+	close(hold.through)
+	both.Wait()
+	var names []string
+	require.NoError(t, db.Model(&Guest{}).Distinct("name").Pluck("name", &names).Error)
+	require.Len(t, names, 1, "one came after the other, whole")
+}
+
+// The cursor of an answer is behind the push, and no client can go on from it and
+// miss what others did before.
+func TestPushCursor(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		s := openTasks(t, d)
+		r := s.send("/sync/tasks", `{"changes":[{"id":"a","action":"create","data":{"title":"t"}}]}`)
+		cursor, _, err := models.ParseCursor(r.Cursor)
+		require.NoError(t, err)
+		page, err := s.log.Changes().Since(t.Context(), "tasks", cursor, 0)
+		require.NoError(t, err)
+		require.Empty(t, page.Entries)
+		require.Equal(t, http.StatusGone, s.get("/sync/tasks?since="+r.Cursor).Code)
+		require.Contains(t, s.get("/sync/tasks?since="+r.Version).Text, `"reset":true`)
+	})
+}

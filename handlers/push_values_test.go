@@ -210,3 +210,18 @@ func TestPushKnowsRowsThatWereNeverLogged(t *testing.T) {
 		})
 	}
 }
+
+// Another process adds a column that the model has already.
+func TestPushFindsNewColumns(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db, other := d.Open(t), d.Open(t)
+		require.NoError(t, other.Exec("CREATE TABLE rules (id text PRIMARY KEY)").Error)
+		s := serve(t, db, gormsync.Config{Entities: []gormsync.Entity{{Model: &Rule{}, Writable: true}}, Authorize: gormsync.UnsafeAllowAll,
+			Poll: -1, Retention: -1, MutationRetention: -1})
+		require.Equal(t, "text", s.one("rules", `{"id":"a","action":"create","data":{"text":"x"}}`).Error.Field)
+		require.NoError(t, other.Exec("ALTER TABLE rules ADD COLUMN text text").Error)
+		r := s.one("rules", `{"id":"a","action":"create","data":{"text":"x"}}`)
+		require.Equal(t, models.PushApplied, r.Status, "%+v", r.Error)
+		require.Contains(t, string(r.Data), `"text":"x"`)
+	})
+}

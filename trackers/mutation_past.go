@@ -25,8 +25,11 @@ type past struct {
 // since finds out what happened to the row since the mutation's base.
 func (w *work) since(ctx context.Context) (past, error) {
 	base := w.m.Base
-	if base != nil && *base == w.version() {
+	switch {
+	case base != nil && *base == w.version():
 		return w.present(ctx)
+	case base == nil && w.alive() && w.alwaysWins():
+		return past{any: true}, nil
 	}
 	var from int64
 	if base != nil && *base > 0 {
@@ -41,6 +44,21 @@ func (w *work) since(ctx context.Context) (past, error) {
 		return past{}, err
 	}
 	return w.follow(ctx, changes, known)
+}
+
+// alwaysWins: the edit stands whatever happened before it. The original clients say
+// nothing that it could be compared with.
+func (w *work) alwaysWins() bool {
+	if len(w.t.FieldStrategy) > 0 || len(w.t.Resolve) > 0 {
+		return false
+	}
+	switch w.t.Strategy {
+	case models.ClientWins:
+		return true
+	case models.ServerWins, models.KeepBoth:
+		return false
+	}
+	return w.mine.At.IsZero()
 }
 
 // present: the client knows the newest change.

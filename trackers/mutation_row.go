@@ -43,6 +43,10 @@ type logged struct {
 func (g *group) open(ctx context.Context, m *Mutation, id string) (*work, error) {
 	t := g.log.entities[m.Entity]
 	p, err := g.log.planOf(ctx, g.pool, t)
+	if err == nil && p.lacks(m.Data) {
+		g.log.forget(t)
+		p, err = g.log.planOf(ctx, g.pool, t)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +59,17 @@ func (g *group) open(ctx context.Context, m *Mutation, id string) (*work, error)
 		return nil, err
 	}
 	return w, w.look(ctx)
+}
+
+// lacks: the client sends a column of the model that the table did not have when
+// the plan was made. Another process has migrated it, perhaps.
+func (p *plan) lacks(data map[string]models.JSON) bool {
+	for name := range data {
+		if _, known := p.byName[name]; !known && p.entity.shown(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // entityKey turns an entity id into the values of the key, and spells it as the log does.
