@@ -178,15 +178,14 @@ func checkOrigin(t *testing.T, db *gorm.DB, changes, fields []originRow) {
 		parents[c.ID] = c
 	}
 	byEntity := map[string][]originRow{}
+	var wantParents, gotParents []models.Change
 	for i := range gotFields {
 		f := gotFields[i]
-		p := parents[f.Version]
-		require.Equal(t, f.Version<<models.FieldBits, f.ID)
-		require.Equal(t, models.Change{
-			ID: f.Version, Version: f.Version, Entity: f.Entity, EntityID: f.EntityID, Action: models.Update, ClientID: f.ClientID,
-			CreatedAt: p.CreatedAt, EditedAt: p.EditedAt, Tx: f.Tx,
-		}, p)
-		require.True(t, p.CreatedAt.Equal(f.Timestamp))
+		gotParents = append(gotParents, parents[f.Version])
+		wantParents = append(wantParents, models.Change{
+			ID: f.ID >> models.FieldBits, Version: f.Version, Entity: f.Entity, EntityID: f.EntityID, Action: models.Update, ClientID: f.ClientID,
+			CreatedAt: f.Timestamp, EditedAt: f.Timestamp, Tx: f.Tx,
+		})
 		delete(parents, f.Version)
 		byEntity["field "+f.Entity] = append(byEntity["field "+f.Entity], originRow{
 			Entity: f.Entity, EntityID: f.EntityID, Field: f.Field, Action: string(f.Action), Data: textOf(f.Value), ClientID: f.ClientID, At: f.Timestamp.UTC(),
@@ -196,13 +195,14 @@ func checkOrigin(t *testing.T, db *gorm.DB, changes, fields []originRow) {
 		if _, ok := parents[c.ID]; !ok {
 			continue // of a field
 		}
-		require.Equal(t, c.ID, c.Version)
-		require.Greater(t, c.ID, int64(originRows), "a number that an old client may hold")
-		require.True(t, c.CreatedAt.Equal(c.EditedAt))
+		if c.ID != c.Version || !c.CreatedAt.Equal(c.EditedAt) || c.ID <= originRows {
+			t.Fatalf("the change %+v has a number that an old client may hold, or is not itself", c)
+		}
 		byEntity[c.Entity] = append(byEntity[c.Entity], originRow{
 			Entity: c.Entity, EntityID: c.EntityID, Action: string(c.Action), Data: textOf(c.Data), ClientID: c.ClientID, At: c.CreatedAt.UTC(),
 		})
 	}
+	require.Equal(t, wantParents, gotParents)
 	want := map[string][]originRow{}
 	for _, rows := range [][]originRow{changes, fields} {
 		rows = slices.Clone(rows)
@@ -243,7 +243,9 @@ func feedWorks(t *testing.T, db *gorm.DB) {
 		page, err = log.Changes().Read(ctx, nil, page.Cursor, 700)
 		require.NoError(t, err)
 		for _, e := range page.Entries {
-			require.Greater(t, e.Version, last[e.Row.Entity+e.Row.EntityID])
+			if e.Version <= last[e.Row.Entity+e.Row.EntityID] {
+				t.Fatalf("the versions of %s %s do not grow", e.Row.Entity, e.Row.EntityID)
+			}
 			last[e.Row.Entity+e.Row.EntityID] = e.Version
 			seen++
 		}
