@@ -23,6 +23,9 @@ type Copier struct {
 	// Tables names tables to copy beside those of the models and of the tracked
 	// entities. They must exist on both sides. Defaults to none.
 	Tables []string
+	// Restart begins an unfinished copy anew: what it has copied is removed from
+	// the target. Where none was begun it does nothing. Defaults to false.
+	Restart bool
 	// Batch is how many rows go into one transaction. Defaults to 10,000.
 	Batch int
 	// Progress is called now and then, from the same goroutine. Defaults to nothing.

@@ -46,8 +46,8 @@ func (w *copyWork) state() string { return quoted(w.stateName()) }
 
 func (w *copyWork) stateName() string { return strings.TrimSuffix(w.logs.Meta, "meta") + "copy" }
 
-func (w *copyWork) again() string {
-	return fmt.Sprintf("empty the tables of the target, drop its table %s, and copy again while nobody writes", w.stateName())
+func (*copyWork) again() string {
+	return "see that nobody writes, and copy again with Restart (gormsync copy --restart)"
 }
 
 // lookAt compares a table of both sides.
@@ -122,7 +122,11 @@ func (w *copyWork) begin(ctx context.Context) error {
 	if err := w.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", w.state()).Scan(&begun); err != nil {
 		return fmt.Errorf("migrate: preparing the target: %w", err)
 	}
-	if begun {
+	if begun && w.Restart {
+		if err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.undo(ctx, tx) }); err != nil {
+			return fmt.Errorf("migrate: removing what was copied: %w", err)
+		}
+	} else if begun {
 		return w.resume(ctx, identity)
 	}
 	if err := w.mustBeEmpty(ctx); err != nil {
@@ -202,6 +206,42 @@ func (w *copyWork) resume(ctx context.Context, identity string) error {
 	return nil
 }
 
+// undo leaves the target as it was before the copy was begun: its tables empty.
+func (w *copyWork) undo(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, "SELECT name FROM "+w.state()+" WHERE name <> '' AND undo IS NULL")
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names { // TRUNCATE would refuse tables that others refer to
+		if _, err := tx.Exec(ctx, "DELETE FROM "+quoted(name)); err != nil {
+			return err
+		}
+	}
+	return w.putBack(ctx, tx)
+}
+
+// putBack puts the foreign keys back, and forgets the copy.
+func (w *copyWork) putBack(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, "SELECT undo FROM "+w.state()+" WHERE undo IS NOT NULL ORDER BY name")
+	if err != nil {
+		return err
+	}
+	undo, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, sql := range append(undo, "DROP TABLE "+w.state()) {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	return nil
+}
+
 // finish makes the target ready for use, all at once.
 func (w *copyWork) finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
@@ -216,18 +256,8 @@ func (w *copyWork) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		rows, err := tx.Query(ctx, "SELECT undo FROM "+w.state()+" WHERE undo IS NOT NULL ORDER BY name")
-		if err != nil {
+		if err := w.putBack(ctx, tx); err != nil {
 			return err
-		}
-		undo, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return err
-		}
-		for _, sql := range append(undo, "DROP TABLE "+w.state()) {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
 		}
 		for _, t := range w.tables { // or the first queries go by guesses
 			if _, err := tx.Exec(ctx, "ANALYZE "+t.target); err != nil {

@@ -35,6 +35,7 @@ rows and checksums of both sides are compared.`,
 	c.Flags().StringVar(&from, "from", "", "URL of the SQLite database; default: --database")
 	c.Flags().StringVar(&to, "to", "", "URL of the PostgreSQL database, not through a transaction pooler")
 	c.Flags().StringArrayVar(&copier.Tables, "table", nil, "copy this table too, which is not tracked (may be repeated)")
+	c.Flags().BoolVar(&copier.Restart, "restart", false, "begin an unfinished copy anew: remove what it has copied")
 	c.Flags().IntVar(&copier.Batch, "batch", 10_000, "rows in one transaction")
 	return c
 }
