@@ -70,6 +70,7 @@ FUZZ ?= 1000000x
 .PHONY: soak
 soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZZ=1000000x)
 	$(GO) test -race -timeout 60m -run 'TestTorture|TestRetention$$|TestKeepLatestUnderLoad|TestCrash|TestOracle' ./trackers -torture.for=$(FOR)
+	$(GO) test -race -timeout 60m -run 'TestHubModel|TestStalledReader$$|TestKilledAndReconnected' ./handlers -hub.rounds=10 -stalled.readers=2000 -reconnect.kills=1000
 	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
 	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
 	$(GO) test -timeout 60m -run TestCopyKilled ./migrate -copy.rows=1000000

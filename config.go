@@ -19,6 +19,18 @@ type Entity = trackers.Entity
 // Access is what one client may do with one entity.
 type Access = handlers.Access
 
+// Route is one route on net/http; see Plugin.Routes.
+type Route = handlers.Route
+
+// Client is who stands behind a request to a Route.
+type Client = handlers.Client
+
+// Limits bound what clients may take of the server.
+type Limits = handlers.Limits
+
+// Observer is told what delivery does, for metrics.
+type Observer = handlers.Observer
+
 // Config configures a Plugin. Its zero value lacks only Entities.
 type Config struct {
 	// Entities are the models to track. Required.
@@ -67,6 +79,30 @@ type Config struct {
 	// client that sends a change once more after that time makes it once more. -1
 	// keeps them for ever. Defaults to 90 days.
 	MutationRetention time.Duration
+	// Limits bound what clients may take of the server, each with its own default.
+	Limits Limits
+	// Heartbeat is how often a live client hears from the server at least, and how
+	// far the log is. Proxies cut connections that are silent for 60 s. Defaults
+	// to 25 s.
+	Heartbeat time.Duration
+	// Window is how long changes are gathered after some were sent, so that a busy
+	// log costs fewer messages; a change after a quiet time is sent at once. -1
+	// turns it off. Defaults to 5 ms.
+	Window time.Duration
+	// Reauthorize is how often Authorize is asked again for a live connection, and
+	// at the latest when its Access expires: the application's middleware and then
+	// Authorize see a GET request with the headers with which it connected.
+	// Defaults to 5 min.
+	Reauthorize time.Duration
+	// WriteWait is how long a live connection may take for one message before it
+	// is cut. Defaults to 10 s.
+	WriteWait time.Duration
+	// Ring is how many of the newest changes are held in memory for live clients;
+	// those who are further behind read the log. Defaults to 8192.
+	Ring int
+	// Observer is told what delivery does; package metrics has one for Prometheus. Defaults to
+	// nobody.
+	Observer Observer
 	// Logger takes the warnings and the errors that no caller sees. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -119,6 +155,17 @@ func (c Config) validate() error {
 	}
 	if c.MutationRetention < 0 && c.MutationRetention != -1 {
 		return fmt.Errorf("gormsync: Config.MutationRetention is %v; give a positive duration, or -1 to keep everything", c.MutationRetention)
+	}
+	for name, d := range map[string]time.Duration{"Heartbeat": c.Heartbeat, "Reauthorize": c.Reauthorize, "WriteWait": c.WriteWait} {
+		if d < 0 {
+			return fmt.Errorf("gormsync: Config.%s is %v; give a positive duration", name, d)
+		}
+	}
+	if c.Window < 0 && c.Window != -1 {
+		return fmt.Errorf("gormsync: Config.Window is %v; give a positive duration, or -1 to turn it off", c.Window)
+	}
+	if c.Ring < 0 {
+		return fmt.Errorf("gormsync: Config.Ring is %d; give a positive number of changes", c.Ring)
 	}
 	if !tablePrefix.MatchString(c.TablePrefix) {
 		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)

@@ -110,6 +110,8 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	p.log = log
 	p.handlers = handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
+		Limits: p.cfg.Limits, Heartbeat: p.cfg.Heartbeat, Window: p.cfg.Window, Reauthorize: p.cfg.Reauthorize, WriteWait: p.cfg.WriteWait,
+		Ring: p.cfg.Ring, Observer: p.cfg.Observer,
 	})
 	return nil
 }
@@ -159,6 +161,17 @@ func (p *Plugin) Mount(g *echo.Group) error {
 		return fmt.Errorf("%w, then Mount", errNotUsed)
 	}
 	return p.handlers.Mount(g)
+}
+
+// Routes gives the routes on net/http, for routers other than Echo v4, which then
+// need no Mount and no Config.Authorize. It returns an error before db.Use.
+func (p *Plugin) Routes() ([]Route, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handlers == nil {
+		return nil, fmt.Errorf("%w, then Routes", errNotUsed)
+	}
+	return p.handlers.Routes(), nil
 }
 
 // startLimit is how long Start may take.
@@ -265,6 +278,20 @@ func (p *Plugin) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("gormsync: closing: %w", ctx.Err())
 	}
+}
+
+// Disconnect ends the live connections of which any Access matches, at once, with
+// the close code 4001, and gives their number. Take the right away first, so that
+// whoever comes back is refused: it ends what is, and forbids nothing. It returns
+// 0 before db.Use.
+func (p *Plugin) Disconnect(match func(Access) bool) int {
+	p.mu.Lock()
+	h := p.handlers
+	p.mu.Unlock()
+	if h == nil {
+		return 0
+	}
+	return h.Disconnect(match)
 }
 
 // Changes gives the change log; nil before db.Use.

@@ -27,6 +27,13 @@ var (
 
 // The cluster of these measurements really writes to its disk, as one in use does.
 func TestMain(m *testing.M) {
+	if os.Getenv(fanoutEnv) != "" {
+		if err := fanoutClients(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if url := os.Getenv(serveVariable); url != "" {
 		if err := serve(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -30,8 +30,9 @@ type Access struct {
 	Scopes []string
 	// Actor names the client's user in the log. Defaults to nobody.
 	Actor string
-	// Expires ends live connections, which may then come back and be asked
-	// again. Defaults to never.
+	// Expires is when a live connection is asked again at the latest; an Access
+	// that has expired then ends it. Connections are asked again from time to time
+	// anyway, see Config.Reauthorize. Defaults to never.
 	Expires time.Time
 }
 
@@ -49,6 +50,8 @@ func UnsafeAllowAll(echo.Context, string) (Access, error) {
 // caller is who stands behind one request.
 type caller struct {
 	authorize func(entity string) (Access, error)
+	// through leads a request through the application's middleware to our routes.
+	through http.Handler
 }
 
 // filter gives what the client may see of an entity. Entities that do not exist
@@ -105,33 +108,68 @@ func (h *Handlers) readable(ctx context.Context, who caller, names []string) ([]
 	return found, nil
 }
 
-// mayConnect refuses those who may read nothing before they hold a connection.
-func (h *Handlers) mayConnect(ctx context.Context, who caller) error {
-	err := error(errNothing)
-	for _, entity := range h.entityNames() {
-		_, _, why := h.filter(ctx, who, entity)
-		if why == nil {
-			return nil
+// followable is what of the readable entities a hub has: the request to follow
+// them, and the access by which it is decided.
+func (h *Handlers) followable(ctx context.Context, who caller, hub *hub, a asked) (request, map[string]Access, error) {
+	r, access := request{form: a.form}, map[string]Access{}
+	found, err := h.readable(ctx, who, a.names)
+	for _, e := range found {
+		if !hub.has(e.filter.Entity) {
+			if len(a.names) > 0 {
+				return r, nil, unknownEntity(e.filter.Entity)
+			}
+			continue
 		}
-		var known *apiError
-		if errors.As(why, &known) && known.Code != "unknown_entity" {
-			err = why
-		}
+		access[e.filter.Entity] = e.access
+		r.filters = append(r.filters, e.filter)
 	}
-	return err
+	if err == nil && len(r.filters) == 0 {
+		err = errNothing
+	}
+	return r, access, err
+}
+
+// fits refuses more topics than one connection may follow.
+func (l Limits) fits(filters []trackers.Filter) error {
+	topics := len(topicsOf(filters))
+	if l.Topics < 0 || topics <= l.Topics {
+		return nil
+	}
+	return &apiError{
+		status: http.StatusTooManyRequests, Code: "too_many",
+		Message: fmt.Sprintf("A connection can follow %d entities and scopes at most, not %d; name fewer entities.", l.Topics, topics),
+	}
+}
+
+// mayConnect refuses those who may read nothing before they hold a connection. It
+// gives the access to what may be read.
+func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[string]Access, error) {
+	_, access, err := h.followable(ctx, who, hub, asked{})
+	return access, err
 }
 
 func (h *Handlers) authError(err error) error {
 	var he *echo.HTTPError
-	if !errors.As(err, &he) || he.Code < 400 || he.Code > 599 {
+	var other interface{ StatusCode() int }
+	status := 0
+	if errors.As(err, &he) {
+		status = he.Code
+	} else if errors.As(err, &other) {
+		status = other.StatusCode()
+	}
+	if status < 400 || status > 599 {
 		h.logger.Error("gormsync: Config.Authorize failed", "error", err)
 		return &apiError{status: http.StatusInternalServerError, Code: "internal", Message: "The server could not decide on access; its log says why."}
 	}
-	switch he.Code {
+	return statusError(status)
+}
+
+func statusError(status int) error {
+	switch status {
 	case http.StatusUnauthorized:
-		return &apiError{status: he.Code, Code: "unauthorized", Message: "Sign in first."}
+		return &apiError{status: status, Code: "unauthorized", Message: "Sign in first."}
 	case http.StatusForbidden:
-		return &apiError{status: he.Code, Code: "forbidden", Message: "You have no access to this entity."}
+		return &apiError{status: status, Code: "forbidden", Message: "You have no access to this entity."}
 	}
-	return &apiError{status: he.Code, Code: "refused", Message: http.StatusText(he.Code)}
+	return &apiError{status: status, Code: "refused", Message: http.StatusText(status)}
 }

@@ -3,220 +3,245 @@ package handlers
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
-	"time"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
 )
 
-// span is a part of a subscription that begins at one place of the log.
-type span struct {
-	filters []trackers.Filter
-	from    models.Cursor
-}
+const (
+	reasonExpired = "cursor_expired"
+	reasonAccess  = "access_changed"
+)
 
 // request is a subscription as a client asked for it and may have it.
 type request struct {
 	filters []trackers.Filter
 	spans   []span   // empty: live from now on
 	reset   []string // entities whose cursor cannot be followed
-	batch   bool
-	expires time.Time // zero: never
-}
-
-func namesOf(filters []trackers.Filter) []string {
-	names := make([]string, len(filters))
-	for i, f := range filters {
-		names[i] = f.Entity
-	}
-	return names
+	reason  string   // why; reasonExpired if empty
+	form    form
 }
 
 // subscribe replaces what the session follows. The order makes it gapless: first
-// the session is in the hub's topics and queues what is published; then it reads
-// the log, which holds at least what was published before; then it drops from
-// the queue what it has read.
+// the session is in the hub's topics, then it reads the log, which holds at least
+// what was published before; what it has read it does not take from the ring.
 func (s *session) subscribe(r request) {
 	ctx, cancel := context.WithCancel(context.Background())
-	sub := &subscription{
-		filters: r.filters, covers: coversOf(r.filters), batch: r.batch, behind: true, ctx: ctx, cancel: cancel,
-		seen: map[string]models.TxSet{},
-	}
+	v, now := s.hub.attach(s, r.filters)
+	sub := &subscription{view: v, form: r.form, next: now.head, covers: v.covers, ctx: ctx, cancel: cancel}
+	sub.place = sub.cursor(now.cursor)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		cancel()
+		s.hub.detach(s)
 		return
 	}
+	defer s.mu.Unlock()
 	s.end()
-	s.sub, s.queue = sub, nil
-	s.mu.Unlock()
-	at := s.hub.subscribe(s, r.filters)
-	s.mu.Lock()
-	for _, f := range r.filters {
-		sub.seen[f.Entity] = at.From
+	s.sub, s.form = sub, r.form
+	begin := s.start(sub, r.spans, now)
+	if !r.form.events {
+		s.replies = append(s.replies, r.form.compressed(subscribedFrame(v.names, begin)))
 	}
-	begin := sub.cursor(at)
-	s.mu.Unlock()
-	if len(r.spans) > 0 { // whoever breaks off now must not resume behind what it missed
-		begin = r.spans[0].from
-		begin.Covers = coversOf(r.spans[0].filters)
-	}
-	s.reply(subscribedFrame(namesOf(r.filters), begin))
 	if len(r.reset) > 0 {
-		s.reply(resetFrame(r.reset, "cursor_expired"))
-	}
-	s.expireAt(sub, r.expires)
-	if len(r.spans) > 0 {
-		s.hub.background.Go(func() { s.catchUp(sub, r.spans) })
-		return
-	}
-	s.rejoin(sub, at.From)
-}
-
-func (s *session) expireAt(sub *subscription, at time.Time) {
-	if at.IsZero() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sub == sub {
-		sub.expire = time.AfterFunc(time.Until(at), func() { s.fail(closeExpired) })
-	}
-}
-
-// catchUp reads the log from the spans' places to its end, and then lets the
-// session be live.
-func (s *session) catchUp(sub *subscription, spans []span) {
-	for {
-		for i := 0; i < len(spans); i++ {
-			err := s.readSpan(sub, &spans[i])
-			if errors.Is(err, models.ErrCursorExpired) {
-				s.anew(sub, spans[i].filters)
-				spans = slices.Delete(spans, i, i+1)
-				i--
-				continue
-			}
-			if err != nil {
-				s.broken(sub, err)
-				return
-			}
+		reason := r.reason
+		if reason == "" {
+			reason = reasonExpired
 		}
-		common := models.TxSet{}
-		if len(spans) == 1 && len(spans[0].filters) == len(sub.filters) {
-			common = spans[0].from.From
-		}
-		if s.rejoin(sub, common) {
-			return
-		}
+		s.resetFor(sub, r.reset, reason)
 	}
-}
-
-// anew tells the client to take entities anew. What is published from here on
-// reaches it; what was before is in the snapshot that it is going to take.
-func (s *session) anew(sub *subscription, filters []trackers.Filter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sub != sub {
-		return
-	}
-	sub.lost, s.queue = false, nil
-	s.replies = append(s.replies, resetFrame(namesOf(filters), "cursor_expired"))
 	s.pump()
 }
 
-func (s *session) broken(sub *subscription, err error) {
-	if sub.ctx.Err() != nil { // replaced or closed
-		return
+// start sets where a subscription begins, and gives the cursor from which a client
+// that breaks off at once can go on.
+func (s *session) start(sub *subscription, spans []span, now *place) models.Cursor {
+	if len(spans) == 0 {
+		return sub.place
 	}
-	s.hub.logger.Error("gormsync: a session cannot read the log", "error", err)
-	s.fail(closeRestart)
+	begin := spans[0].from
+	begin.Covers = coversOf(spans[0].filters)
+	if len(spans) == 1 && len(spans[0].filters) == len(sub.view.filters) {
+		next, known, ok := s.hub.ring.find(spans[0].from)
+		if ok {
+			sub.next, sub.common, sub.place = next, known, begin
+			if known.Xmax > 0 {
+				sub.know(sub.view.filters, known)
+			}
+			return begin
+		}
+	}
+	sub.spans = slices.Concat(spans, restOf(sub.view.filters, spans, now))
+	sub.behind = true
+	sub.rewind()
+	return begin
 }
 
-// readSpan sends what the log holds behind the span's place, and moves the place.
-func (s *session) readSpan(sub *subscription, sp *span) error {
+// restOf is the span of the entities that no cursor was given for: they begin now.
+func restOf(filters []trackers.Filter, spans []span, now *place) []span {
+	named := map[string]bool{}
+	for _, sp := range spans {
+		for _, f := range sp.filters {
+			named[f.Entity] = true
+		}
+	}
+	rest := span{from: now.cursor}
+	for _, f := range filters {
+		if !named[f.Entity] {
+			rest.filters = append(rest.filters, f)
+		}
+	}
+	if len(rest.filters) == 0 {
+		return nil
+	}
+	return []span{rest}
+}
+
+func (sub *subscription) know(filters []trackers.Filter, set models.TxSet) {
+	if sub.known == nil {
+		sub.known = map[string]models.TxSet{}
+	}
+	for _, f := range filters {
+		sub.known[f.Entity] = set
+	}
+}
+
+// forget drops what was found in the ring or read from the log.
+func (sub *subscription) forget() {
+	sub.pending, sub.page, sub.sent, sub.spans, sub.reading = nil, nil, 0, nil, nil
+}
+
+// rewind begins to read the spans, the first one first.
+func (sub *subscription) rewind() {
+	sub.at, sub.page, sub.sent, sub.pending, sub.reading = 0, nil, 0, nil, nil
+	sub.common, sub.rejoin = models.TxSet{}, math.MaxUint64
+	sub.enter()
+}
+
+// enter begins with the next span.
+func (sub *subscription) enter() {
+	sp := &sub.spans[sub.at]
+	sub.covers = coversOf(sp.filters)
+	sub.place = sub.cursor(sp.from)
+}
+
+// fallBehind leaves the ring, which has gone on too far, for the log.
+func (s *session) fallBehind(sub *subscription) {
+	s.hub.opts.observer.FellBehind()
+	if len(sub.spans) == 0 {
+		from := sub.place.Position()
+		sub.spans = []span{{sub.view.filters, from}}
+	}
+	sub.behind = true
+	sub.rewind()
+}
+
+// fromLog gives the session's next entries of the log. When there are none at
+// hand it has a page read, which wakes the session.
+func (s *session) fromLog(sub *subscription) []*entry {
 	for {
-		page, err := s.readPage(sub.ctx, sp)
-		if err != nil {
-			return err
+		if sub.page == nil {
+			s.readPage(sub)
+			return nil
 		}
-		if err := s.send(sub, sp, &page); err != nil {
-			return err
+		entries := sub.page.entries.Load()
+		if entries == nil { // evicted
+			sub.spans[sub.at].from = sub.place.Position()
+			sub.page = nil
+			continue
 		}
-		sp.from = page.Cursor
-		if !page.More {
+		fresh := sub.fresh((*entries)[sub.sent:])
+		if len(fresh) > 0 {
+			return fresh
+		}
+		if sub.pageDone() {
 			return nil
 		}
 	}
 }
 
-func (s *session) readPage(ctx context.Context, sp *span) (trackers.Page[models.Change], error) {
-	select {
-	case s.hub.reads <- struct{}{}:
-		defer func() { <-s.hub.reads }()
-	case <-ctx.Done():
-		return trackers.Page[models.Change]{}, ctx.Err()
+// fresh skips what the client had before it fell behind. Only who began at several
+// places has such.
+func (sub *subscription) fresh(entries []*entry) []*entry {
+	for len(entries) > 0 && sub.known[entries[0].entity].Has(entries[0].tx) {
+		sub.sent++
+		entries = entries[1:]
 	}
-	return s.hub.changes.Read(ctx, sp.filters, sp.from, 0)
+	return entries
 }
 
-// send hands a page to the connection and waits until it took all of it.
-func (s *session) send(sub *subscription, sp *span, page *trackers.Page[models.Change]) error {
-	drained := make(chan struct{})
-	s.mu.Lock()
-	if s.sub != sub {
-		s.mu.Unlock()
-		return context.Canceled
-	}
-	sub.pages = make([]*published, len(page.Entries))
-	for i := range page.Entries {
-		e := &page.Entries[i]
-		sub.pages[i] = &published{entry: *e, json: e.Row.AppendJSON(nil), cursor: page.After(i)}
-	}
-	for _, f := range sp.filters {
-		sub.seen[f.Entity] = page.Cursor.From
-	}
-	sub.covers = coversOf(sp.filters)
-	sub.drained = drained
-	s.pump()
-	s.mu.Unlock()
-	select {
-	case <-drained:
-		return nil
-	case <-sub.ctx.Done():
-		return sub.ctx.Err()
-	}
-}
-
-// rejoin lets the session be live, and says false when its queue overflowed
-// meanwhile: then the log has to be read on.
-func (s *session) rejoin(sub *subscription, common models.TxSet) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sub != sub {
-		return true
-	}
-	if sub.lost {
-		sub.lost, s.queue = false, nil
+// pageDone moves on behind a page; true when the session is live again.
+func (sub *subscription) pageDone() bool {
+	p, sp := sub.page, &sub.spans[sub.at]
+	sp.from = p.next
+	sub.place = sub.cursor(p.next)
+	sub.page, sub.sent = nil, 0
+	if p.more {
 		return false
 	}
-	sub.behind, sub.common, sub.covers = false, common, coversOf(sub.filters)
-	fresh := s.queue[:0]
-	for _, p := range s.queue {
-		if !sub.seen[p.entry.Row.Entity].Has(p.entry.Tx) {
-			fresh = append(fresh, p)
-		}
+	sub.rejoin = min(sub.rejoin, p.rejoin)
+	sub.know(sp.filters, p.next.From)
+	if sub.at++; sub.at < len(sub.spans) {
+		sub.enter()
+		return false
 	}
-	s.queue = fresh
-	s.pump()
+	sub.rejoinRing()
 	return true
 }
 
-func coversOf(filters []trackers.Filter) []models.Cover {
-	covers := make([]models.Cover, len(filters))
-	for i, f := range filters {
-		covers[i] = f.Cover()
+// rejoinRing lets the session be live. Should the ring have gone on too far
+// meanwhile, it finds out at the first look and reads on.
+func (sub *subscription) rejoinRing() {
+	sub.behind, sub.next, sub.covers = false, sub.rejoin, sub.view.covers
+	if len(sub.spans) == 1 {
+		sub.common = sub.spans[0].from.From
+		sub.place = sub.cursor(sub.spans[0].from)
+		sub.spans = nil
 	}
-	return covers
+}
+
+// readPage has the next page read. s.mu is held.
+func (s *session) readPage(sub *subscription) {
+	if sub.reading != nil {
+		return
+	}
+	sp := sub.spans[sub.at]
+	sub.reading = &sp
+	s.hub.background.Go(func() {
+		p, err := s.hub.pages.get(sub.ctx, &sp)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.sub != sub || sub.reading != &sp { // nobody waits for it any more
+			return
+		}
+		sub.reading = nil
+		switch {
+		case errors.Is(err, models.ErrCursorExpired):
+			s.anew(sub)
+		case err != nil:
+			if s.hub.reading.Err() == nil {
+				s.hub.opts.logger.Error("gormsync: a session cannot read the log", "error", err)
+			}
+			s.fail(closeRestart)
+			return
+		default:
+			sub.page, sub.sent = p, 0
+		}
+		s.pump()
+	})
+}
+
+// anew tells the client to take the entities of a span anew. What is published
+// from here on reaches it; what was before is in the snapshot that it is going to take.
+func (s *session) anew(sub *subscription) {
+	sp := &sub.spans[sub.at]
+	sp.from = s.hub.ring.now.Load().cursor
+	sub.place = sub.cursor(sp.from)
+	for _, f := range sp.filters {
+		delete(sub.known, f.Entity)
+	}
+	s.resetFor(sub, namesOf(sp.filters), reasonExpired)
 }

@@ -32,6 +32,17 @@ func clock(text string) time.Time {
 	return t
 }
 
+// framed is the frame of some changes.
+func framed(f form, more bool, cursor models.Cursor, changes ...models.Change) []byte {
+	var entries []*entry
+	for i := range changes {
+		e := newChange(&changes[i])
+		e.version, e.cursor = changes[i].ID, cursor
+		entries = append(entries, e)
+	}
+	return f.encode(entries, more, func(c models.Cursor) models.Cursor { return c }).bytes
+}
+
 func TestMessagesAreGolden(t *testing.T) {
 	client := "c1"
 	update := models.Change{
@@ -47,16 +58,20 @@ func TestMessagesAreGolden(t *testing.T) {
 		ID: 20, Version: 20, Entity: "todos", EntityID: "7", Action: models.Create,
 		Data: models.JSON(`{"id":"7","title":"The first half of a long transaction","done":false,"notes":""}`), CreatedAt: clock("2026-01-02T03:04:07Z"),
 	}
+	leave := models.Change{ID: 21, Version: 21, Entity: "todos", EntityID: "5", Action: models.Delete, Move: models.MoveLeave}
 	both := []string{"todos", "lists"}
+	single, batch := form{noun: "change"}, form{noun: "change", batch: true}
 	for name, frame := range map[string][]byte{
-		"change":       changeFrame(update.AppendJSON(nil), at(18)),
-		"changes":      changesFrame([][]byte{create.AppendJSON(nil), gone.AppendJSON(nil)}, at(20), false),
-		"changes-more": changesFrame([][]byte{half.AppendJSON(nil)}, at(20), true),
+		"change":       framed(single, false, at(18), update),
+		"changes":      framed(batch, false, at(20), create, gone),
+		"changes-more": framed(batch, true, at(20), half),
+		"leave":        framed(batch, false, at(22), leave),
 		"error":        errorFrame(unknownEntity("lists")),
-		"heartbeat":    heartbeatFrame(at(21)),
+		"heartbeat":    heartbeatFrame(at(21).String()),
 		"pong":         pong,
 		"reset":        resetFrame(both, "cursor_expired"),
 		"subscribed":   subscribedFrame(both, at(17)),
+		"synced":       syncedFrame("todos", at(17)),
 	} {
 		require.JSONEq(t, string(golden(t, name)), string(frame), name)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -11,92 +12,103 @@ import (
 	"github.com/rhtmx/gormsync/trackers"
 )
 
-// heartbeatEvery is how often a client hears from us at least. Proxies cut
-// connections that are silent for 60 s.
-const heartbeatEvery = 25 * time.Second
+// beats is over how many moments the heartbeats of all sessions are spread.
+const beats = 25
 
-// maxReads is how many sessions read the log at the same time: after a restart
-// all of them come at once, and the application needs the database too.
-const maxReads = 4
-
-// topic is what a session listens to: an entity under one scope, or all of it.
-type topic struct {
-	entity string
-	all    bool
-	scope  string
+// hubOptions are what of the configuration concerns a hub.
+type hubOptions struct {
+	ring      int
+	window    time.Duration // between two wake-ups
+	heartbeat time.Duration
+	reads     chan struct{} // a place for each read of the log by a session
+	observer  Observer
+	logger    *slog.Logger
 }
 
-// published is one change as every session gets it: encoded once.
-type published struct {
-	entry  trackers.Entry[models.Change]
-	json   []byte
-	cursor models.Cursor // the place behind it
-}
-
-// hub reads the change log once for each bell and publishes what is new to the
-// sessions whose topics it touches.
+// hub reads one log once for each bell, puts what is new into the ring and wakes
+// the sessions whose topics it touches. They take it from there at their own pace.
 type hub struct {
-	log     *trackers.Log
-	changes *trackers.Changes
-	logger  *slog.Logger
-	bell    chan struct{}
-	reads   chan struct{} // one place for each session that reads the log itself
+	source source
+	log    *trackers.Log
+	opts   hubOptions
+	bell   chan struct{}
+	ring   *ring
+	pages  *pageCache
 
-	background sync.WaitGroup // sessions that read the log
+	background sync.WaitGroup  // sessions that read the log
+	reading    context.Context // of their reads
+	stop       context.CancelFunc
 
-	mu     sync.Mutex
-	cursor models.Cursor // everything before it is published
-	topics map[topic]map[*session]struct{}
+	mu      sync.RWMutex // the views and topics, and who appends
+	topics  map[topicKey]*topic
+	views   map[string]*view
+	touched []*view // by what was appended since the last wake-up
+	beats   [beats]map[*session]struct{}
+	sweep   int // the beat that is next
 }
 
-func newHub(log *trackers.Log, logger *slog.Logger) *hub {
-	return &hub{
-		log: log, changes: log.Changes(), logger: logger,
-		bell: make(chan struct{}, 1), reads: make(chan struct{}, maxReads), topics: map[topic]map[*session]struct{}{},
+func newHub(log *trackers.Log, s source, opts hubOptions) *hub {
+	h := &hub{
+		source: s, log: log, opts: opts, bell: make(chan struct{}, 1), ring: newRing(opts.ring),
+		topics: map[topicKey]*topic{}, views: map[string]*view{},
 	}
+	h.pages = newPageCache(h)
+	h.reading, h.stop = context.WithCancel(context.Background())
+	for i := range h.beats {
+		h.beats[i] = map[*session]struct{}{}
+	}
+	return h
 }
 
-// ring makes the hub look at the log soon. It never blocks.
-func (h *hub) ring() {
+// bellRung makes the hub look at the log soon. It never blocks.
+func (h *hub) bellRung() {
 	select {
 	case h.bell <- struct{}{}:
 	default: // it is going to look anyway
 	}
 }
 
-// begin takes the place from which the hub publishes. It fails fast when the
-// log cannot be read.
+// begin fills the ring from the log's tail, so that clients who come back after a
+// restart need not read the log. It fails fast when the log cannot be read.
 func (h *hub) begin(ctx context.Context) error {
-	c, err := h.log.Position(ctx)
+	c, err := h.log.Tail(ctx, int(h.ring.size()/2))
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.cursor.IsZero() {
-		h.cursor = c
-	}
-	return nil
+	h.ring.begin(c)
+	h.mu.Unlock()
+	return h.drain(ctx)
 }
 
 // run publishes until ctx ends. A read that fails is tried again at the next
-// bell; the place stays, so nothing is lost.
+// bell; the place stays, so nothing is lost. The first bell after a quiet time is
+// followed at once, the next ones at the end of the window.
 func (h *hub) run(ctx context.Context) {
-	beat := time.NewTicker(heartbeatEvery)
+	beat := time.NewTicker(max(h.opts.heartbeat/beats, time.Millisecond))
 	defer beat.Stop()
-	failing := false
+	window := time.NewTimer(time.Hour)
+	window.Stop()
+	defer window.Stop()
+	bell, failing := h.bell, false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
 			h.heartbeat()
-		case <-h.bell:
+		case <-window.C:
+			bell = h.bell
+		case <-bell:
 			err := h.drain(ctx)
 			if err != nil && !failing && ctx.Err() == nil {
-				h.logger.Error("gormsync: the hub cannot read the log and will try again", "error", err)
+				h.opts.logger.Error("gormsync: the hub cannot read the log and will try again", "error", err)
 			}
 			failing = err != nil
+			if h.opts.window > 0 {
+				bell = nil
+				window.Reset(h.opts.window)
+			}
 		}
 	}
 }
@@ -104,16 +116,62 @@ func (h *hub) run(ctx context.Context) {
 // drain publishes all that is new.
 func (h *hub) drain(ctx context.Context) error {
 	for {
-		page, err := h.changes.Read(ctx, nil, h.place(), 0)
+		begun := time.Now()
+		p, err := h.source.read(ctx, nil, h.ring.cursor, 0)
 		if errors.Is(err, models.ErrCursorExpired) { // another database is behind the same address now
 			return h.restart(ctx)
 		}
 		if err != nil {
 			return err
 		}
-		h.publish(&page)
-		if !page.More {
+		h.opts.observer.LogRead(time.Since(begun), len(p.entries))
+		h.publish(&p)
+		if !p.more {
 			return nil
+		}
+	}
+}
+
+// publish appends a page and wakes whoever may want it.
+func (h *hub) publish(p *page) {
+	h.mu.Lock()
+	whole := h.ring.append(p, h.link)
+	h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, v := range h.touched {
+		for s := range v.sessions {
+			s.wake()
+		}
+	}
+	if !whole { // the rest of the transaction is to come, and then all of it
+		return
+	}
+	for _, v := range h.touched {
+		v.dirty = false
+	}
+	h.touched = h.touched[:0]
+}
+
+// link threads an entry into its topics; they lead to it once it is in the ring.
+// h.mu is held.
+func (h *hub) link(e *entry) {
+	h.linkTo(e, topicKey{entity: e.entity, all: true})
+	if e.scope != nil {
+		h.linkTo(e, topicKey{entity: e.entity, scope: *e.scope})
+	}
+}
+
+func (h *hub) linkTo(e *entry, key topicKey) {
+	t := h.topics[key]
+	if t == nil { // nobody listens
+		return
+	}
+	e.links = append(e.links, link{t, t.head.Load()})
+	for v := range t.views {
+		if !v.dirty {
+			v.dirty = true
+			h.touched = append(h.touched, v)
 		}
 	}
 }
@@ -126,120 +184,84 @@ func (h *hub) restart(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cursor = c
-	for s := range h.sessions() {
-		s.restart(c)
+	h.ring.begin(c)
+	h.pages.purge()
+	for _, v := range h.views {
+		for s := range v.sessions {
+			s.restart(h.ring.now.Load())
+		}
 	}
 	return nil
 }
 
-// sessions are all that follow something. h.mu is held.
-func (h *hub) sessions() map[*session]struct{} {
-	all := map[*session]struct{}{}
-	for _, sessions := range h.topics {
-		for s := range sessions {
-			all[s] = struct{}{}
-		}
-	}
-	return all
-}
-
-func (h *hub) place() models.Cursor {
+// attach lets a session follow what a view of these filters shows, and gives the
+// place from which the hub's entries reach it.
+func (h *hub) attach(s *session, filters []trackers.Filter) (*view, *place) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.cursor
+	h.remove(s)
+	v := h.views[viewKey(filters)]
+	if v == nil {
+		v = newView(filters)
+		v.since = h.ring.next
+		for _, key := range v.topicKeys() {
+			v.topics = append(v.topics, h.topic(key))
+		}
+		for _, t := range v.topics {
+			t.views[v] = struct{}{}
+		}
+		h.views[v.key] = v
+	}
+	v.sessions[s] = struct{}{}
+	s.view = v
+	s.beat = rand.IntN(beats)
+	h.beats[s.beat][s] = struct{}{}
+	return v, h.ring.now.Load()
 }
 
-// publish hands each transaction of the page to the sessions that it touches.
-func (h *hub) publish(page *trackers.Page[models.Change]) {
-	items := make([]*published, len(page.Entries))
-	for i := range page.Entries {
-		e := &page.Entries[i]
-		items[i] = &published{entry: *e, json: e.Row.AppendJSON(nil), cursor: page.After(i)}
+func (h *hub) topic(key topicKey) *topic {
+	t := h.topics[key]
+	if t == nil {
+		t = &topic{key: key, views: map[*view]struct{}{}}
+		h.topics[key] = t
 	}
+	return t
+}
+
+// detach forgets a session.
+func (h *hub) detach(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(items) > 0 {
-		n := 1
-		for n < len(items) && items[n].entry.Last == items[0].entry.Last {
-			n++
-		}
-		for s := range h.touched(items[:n]) {
-			s.offer(items[:n])
-		}
-		items = items[n:]
-	}
-	h.cursor = page.Cursor
+	h.remove(s)
 }
 
-func (h *hub) touched(items []*published) map[*session]struct{} {
-	found := map[*session]struct{}{}
-	for _, p := range items {
-		row := &p.entry.Row
-		for s := range h.topics[topic{entity: row.Entity, all: true}] {
-			found[s] = struct{}{}
-		}
-		if row.Scope == nil {
-			continue
-		}
-		for s := range h.topics[topic{entity: row.Entity, scope: *row.Scope}] {
-			found[s] = struct{}{}
+func (h *hub) remove(s *session) {
+	v := s.view
+	if v == nil {
+		return
+	}
+	s.view = nil
+	delete(h.beats[s.beat], s)
+	delete(v.sessions, s)
+	if len(v.sessions) > 0 {
+		return
+	}
+	delete(h.views, v.key)
+	for _, t := range v.topics {
+		delete(t.views, v)
+		if len(t.views) == 0 {
+			delete(h.topics, t.key)
 		}
 	}
-	return found
 }
 
+// heartbeat tells one part of the sessions after the other how far the log is.
 func (h *hub) heartbeat() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for s := range h.sessions() {
-		s.heartbeat(h.cursor)
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	h.sweep = (h.sweep + 1) % beats
+	now := h.ring.now.Load()
+	for s := range h.beats[h.sweep] {
+		s.heartbeat(now)
 	}
-}
-
-// subscribe replaces a session's topics and gives the place from which the hub
-// will publish to it.
-func (h *hub) subscribe(s *session, filters []trackers.Filter) models.Cursor {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drop(s)
-	s.topics = topicsOf(filters)
-	for _, t := range s.topics {
-		if h.topics[t] == nil {
-			h.topics[t] = map[*session]struct{}{}
-		}
-		h.topics[t][s] = struct{}{}
-	}
-	return h.cursor
-}
-
-// unsubscribe forgets a session.
-func (h *hub) unsubscribe(s *session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drop(s)
-}
-
-func (h *hub) drop(s *session) {
-	for _, t := range s.topics {
-		delete(h.topics[t], s)
-		if len(h.topics[t]) == 0 {
-			delete(h.topics, t)
-		}
-	}
-	s.topics = nil
-}
-
-func topicsOf(filters []trackers.Filter) []topic {
-	var topics []topic
-	for _, f := range filters {
-		if f.All {
-			topics = append(topics, topic{entity: f.Entity, all: true})
-			continue
-		}
-		for _, scope := range f.Scopes {
-			topics = append(topics, topic{entity: f.Entity, scope: scope})
-		}
-	}
-	return topics
 }

@@ -32,11 +32,49 @@ type route struct {
 	serve        serve
 }
 
+// Client is who stands behind one request to a Route.
+type Client struct {
+	// Authorize decides as Config.Authorize does, for the request at hand. An error
+	// with a method StatusCode() int is answered with that status, any other with
+	// 500. Required.
+	Authorize func(entity string) (Access, error)
+	// Through leads a request through the application's middleware to the routes,
+	// by its URL.Path: the router. Live connections are asked again through it.
+	// Required.
+	Through http.Handler
+}
+
+// Route is one route of the API, for routers other than Echo v4. All of them have
+// to be added, in this order, below one path.
+type Route struct {
+	// Method and Path are the route's; parameters in Path stand as :name.
+	Method, Path string
+	serve        serve
+}
+
+// Serve answers one request. The parameters of the path must be its PathValues,
+// decoded.
+func (r Route) Serve(w http.ResponseWriter, req *http.Request, c Client) {
+	r.serve(w, req, caller{authorize: c.Authorize, through: c.Through})
+}
+
+// Routes gives all routes, for routers other than Echo v4.
+func (h *Handlers) Routes() []Route {
+	var out []Route
+	for _, r := range h.routes() {
+		out = append(out, Route{r.method, r.path, r.serve})
+	}
+	return out
+}
+
 func (h *Handlers) routes() []route {
 	return []route{
 		{http.MethodGet, "/sync/client.js", h.script},
 		{http.MethodGet, "/sync/field-client.js", h.script},
 		{http.MethodGet, "/sync/ws", h.connect},
+		{http.MethodGet, "/field-sync/ws", h.connectFields},
+		{http.MethodGet, againPath, h.again},
+		{http.MethodGet, "/sync/events", h.events},
 		{http.MethodGet, "/sync", h.pullSeveral},
 		{http.MethodGet, "/sync/:entity", h.pullChanges},
 		{http.MethodGet, "/field-sync/:entity", h.pullFields},
@@ -51,7 +89,7 @@ func (h *Handlers) routes() []route {
 // the path's parameters and the context for Authorize.
 func (h *Handlers) bind(fn serve) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		who := caller{authorize: func(entity string) (Access, error) { return h.cfg.Authorize(c, entity) }}
+		who := caller{authorize: func(entity string) (Access, error) { return h.cfg.Authorize(c, entity) }, through: c.Echo()}
 		for _, name := range c.ParamNames() {
 			value, ok := decoded(c, name)
 			if !ok {
@@ -79,16 +117,49 @@ func decoded(c echo.Context, name string) (value string, ok bool) {
 	return plain, true
 }
 
+// connect answers GET /sync/ws.
 func (h *Handlers) connect(w http.ResponseWriter, r *http.Request, who caller) {
-	if err := h.mayConnect(r.Context(), who); err != nil {
+	h.upgrade(w, r, who, h.hub, "/sync/ws")
+}
+
+// connectFields answers GET /field-sync/ws.
+func (h *Handlers) connectFields(w http.ResponseWriter, r *http.Request, who caller) {
+	h.upgrade(w, r, who, h.fieldHub, "/field-sync/ws")
+}
+
+// upgrade makes a WebSocket of a request, or says why not.
+func (h *Handlers) upgrade(w http.ResponseWriter, r *http.Request, who caller, hub *hub, route string) {
+	if err := h.tryUpgrade(w, r, who, hub, route); err != nil {
 		h.fail(w, err)
-		return
+	}
+}
+
+func (h *Handlers) tryUpgrade(w http.ResponseWriter, r *http.Request, who caller, hub *hub, route string) error {
+	revoked := h.revoked.Load()
+	access, err := h.mayConnect(r.Context(), who, hub)
+	if err != nil {
+		return err
 	}
 	if err := h.cfg.Start(r.Context()); err != nil {
-		h.fail(w, err)
-		return
+		return err
 	}
-	h.socket.serve(w, r, who)
+	if err := h.startHub(r.Context(), hub); err != nil {
+		return err
+	}
+	if err := h.upgradable(r); err != nil {
+		return err
+	}
+	l, err := h.newLive(r, hub, who, "websocket", route, access)
+	if err != nil {
+		return err
+	}
+	c := &conn{live: l, throttle: newThrottle(h.counter.limits)}
+	l.fail = func(why closeCode) { go c.end(why) }
+	if err := h.socket.serve(w, r, c, revoked); err != nil {
+		l.ended()
+		return err
+	}
+	return nil
 }
 
 // script answers with the browser client.

@@ -13,6 +13,7 @@ type inbound struct {
 	Entities []string `json:"entities"`
 	Since    since    `json:"since"`
 	Batch    bool     `json:"batch"`
+	Compress string   `json:"compress"`
 	pushInbound
 }
 
@@ -69,32 +70,13 @@ func resetFrame(entities []string, reason string) []byte {
 	return append(b, '}')
 }
 
-func heartbeatFrame(cursor models.Cursor) []byte {
-	return fmt.Appendf(nil, `{"type":"heartbeat","cursor":%q}`, cursor.String())
+func heartbeatFrame(cursor string) []byte {
+	return fmt.Appendf(nil, `{"type":"heartbeat","cursor":%q}`, cursor)
 }
 
-// changeFrame is one change.
-func changeFrame(change []byte, cursor models.Cursor) []byte {
-	b := append([]byte(`{"type":"change","change":`), change...)
+func syncedFrame(entity string, cursor models.Cursor) []byte {
+	b := models.AppendString([]byte(`{"type":"synced","entity":`), entity)
 	b = models.AppendString(append(b, `,"cursor":`...), cursor.String())
-	return append(b, '}')
-}
-
-// changesFrame is several changes; more says that the transaction goes on.
-func changesFrame(changes [][]byte, cursor models.Cursor, more bool) []byte {
-	b := []byte(`{"type":"changes","changes":[`)
-	for i, c := range changes {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, c...)
-	}
-	b = append(b, ']')
-	if more {
-		b = append(b, `,"more":true`...)
-	} else {
-		b = models.AppendString(append(b, `,"cursor":`...), cursor.String())
-	}
 	return append(b, '}')
 }
 

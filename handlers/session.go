@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,116 +12,179 @@ import (
 )
 
 const (
-	// maxFrame is the size at which a frame of several changes is closed.
-	maxFrame = 32 << 10
-	// maxQueue is how many changes wait for a slow client before it is sent to
-	// the log for them. They are shared with all other sessions.
-	maxQueue = 2000
 	// maxReplies is how many answers may wait; a client that asks for more
 	// without reading is cut.
 	maxReplies = 100
+	// maxPending is how many entries a session looks up in the ring at once; it
+	// takes more only to have a transaction whole.
+	maxPending = 512
 )
 
 // session is one connection's place in the feed. At most one frame is on its way
 // at any time: when the connection has taken it, sent asks for the next. So
 // nothing is ever dropped by a full buffer, and a slow client gets larger
-// frames, not a longer queue.
+// frames, not a longer queue: it owns a place in the ring, or in the log when the
+// ring has gone on without it.
 type session struct {
 	hub    *hub
-	write  func([]byte)    // hands one frame to the connection; must not block
+	write  func(frame)     // hands one frame to the connection; must not block
 	fail   func(closeCode) // ends the connection; must not block
-	topics []topic         // the hub's
 	client string          // the client's name for itself; its messages come one by one
 
-	mu       sync.Mutex
-	closed   bool
-	inflight []byte
-	replies  [][]byte
-	queue    []*published
-	sub      *subscription // nil before the first subscribe
+	view *view // under the hub's lock
+	beat int   // the same
+
+	mu      sync.Mutex
+	closed  bool
+	busy    bool // a frame is on its way
+	form    form
+	replies []frame
+	sub     *subscription // nil before the first subscribe
+	pulling bool          // a goroutine answers sync messages
+	pulls   []pullJob
+	taken   chan struct{} // closed when the connection took what that goroutine gave
 }
 
 // subscription is what a session follows. A later subscribe replaces it whole.
 type subscription struct {
-	filters []trackers.Filter
+	view *view
+	form form
+	// next is up to where the ring's entries are in pending, or were.
+	next    uint64
+	pending []picked
+	// known is what was read from the log, by entity, until the hub has passed it.
+	// Who began at several places and breaks off before that gets some of it again:
+	// its cursor is the hub's place, which is before what one of the reads gave.
+	known map[string]models.TxSet
+	// common is what was read of all entities beyond the hub's place.
+	common models.TxSet
+	place  models.Cursor // behind the last change handed out
+
+	behind  bool   // the log is read
+	spans   []span // from where, while behind, and until something came from the ring
+	at      int    // the span that is being read
+	rejoin  uint64 // from where the ring holds what the log did not
 	covers  []models.Cover
-	batch   bool
-	seen    map[string]models.TxSet // what was read from the log, by entity
-	common  models.TxSet            // what was read of every entity
-	place   models.Cursor           // behind the last change handed to the connection
-	behind  bool                    // the log is being read; the queue waits
-	lost    bool                    // the queue overflowed meanwhile
-	pages   []*published            // read from the log, not yet sent
-	drained chan struct{}           // closed when the connection took all of pages; nil if nobody waits
-	expire  *time.Timer
+	page    *logPage
+	sent    int             // entries of page
+	reading *span           // what is being read for it now
 	ctx     context.Context // ends with the subscription
 	cancel  context.CancelFunc
 }
 
+// span is a part of a subscription that begins at one place of the log.
+type span struct {
+	filters []trackers.Filter
+	from    models.Cursor
+}
+
+// picked is an entry that the session is to get.
+type picked struct {
+	idx     uint64
+	created bool // as a create
+}
+
 // reply queues an answer to a message of the client.
-func (s *session) reply(frame []byte) {
+func (s *session) reply(message []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.replies) >= maxReplies {
 		s.fail(closeTooMany)
 		return
 	}
-	s.replies = append(s.replies, frame)
+	s.replies = append(s.replies, s.form.compressed(message))
 	s.pump()
 }
 
-// offer queues the changes of one transaction. The hub calls it, so it is quick.
-func (s *session) offer(items []*published) {
+// wake says that there may be something new. The hub calls it, so it is quick.
+func (s *session) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sub == nil || s.sub.lost {
-		return
-	}
-	s.queue = append(s.queue, s.sub.pick(items)...)
-	if len(s.queue) > maxQueue {
-		s.queue = nil
-		if s.sub.behind {
-			s.sub.lost = true // whoever reads the log now will read on
-			return
-		}
-		s.sub.behind = true
-		sub := s.sub
-		s.hub.background.Go(func() { s.catchUp(sub, []span{{sub.filters, sub.place}}) })
-		return
-	}
 	s.pump()
 }
 
-// pick takes the changes that the session may see and has not read from the log,
-// and settles moves between scopes for it.
-func (sub *subscription) pick(items []*published) []*published {
-	byVersion := map[int64]*published{}
-	var entries []trackers.Entry[models.Change]
-	for _, p := range items {
-		row := &p.entry.Row
-		if sub.sees(row) && !sub.seen[row.Entity].Has(p.entry.Tx) {
-			byVersion[p.entry.Version] = p
-			entries = append(entries, p.entry)
-		}
-	}
-	out := make([]*published, 0, len(entries))
-	for _, e := range trackers.Resolve(entries, sub.filters) {
-		p := byVersion[e.Version]
-		if e.Row.Action != p.entry.Row.Action { // an update that is a create to this client
-			p = &published{entry: e, json: e.Row.AppendJSON(nil), cursor: p.cursor}
-		}
-		out = append(out, p)
-	}
-	return out
+// sent tells that the connection took the frame that it had.
+func (s *session) sent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+	s.pump()
 }
 
-func (sub *subscription) sees(row *models.Change) bool {
-	for i := range sub.filters {
-		if sub.filters[i].Sees(row) {
-			return true
+// pump hands the next frame to the connection if it has none. s.mu is held.
+func (s *session) pump() {
+	if s.closed || s.busy {
+		return
+	}
+	if len(s.replies) == 0 && s.taken != nil {
+		close(s.taken)
+		s.taken = nil
+	}
+	var f frame
+	switch {
+	case len(s.replies) > 0:
+		f, s.replies = s.replies[0], s.replies[1:]
+	case s.sub == nil:
+		return
+	default:
+		var ok bool
+		if f, ok = s.nextChanges(s.sub); !ok {
+			return
 		}
 	}
-	return false
+	s.busy = true
+	s.write(f)
+}
+
+// nextChanges makes the next frame of changes; false when there is none now.
+func (s *session) nextChanges(sub *subscription) (frame, bool) {
+	for {
+		if sub.behind {
+			entries := s.fromLog(sub)
+			if len(entries) > 0 {
+				f, n := s.compose(sub, entries, !entries[len(entries)-1].open)
+				sub.sent += n
+				return f, true
+			}
+			if sub.behind {
+				return frame{}, false
+			}
+		}
+		entries, ok := s.hub.pick(sub)
+		switch {
+		case !ok:
+			s.fallBehind(sub)
+			continue
+		case len(entries) == 0:
+			if now := s.hub.ring.now.Load(); sub.next >= now.head { // and not something newer
+				sub.passed(now.cursor)
+			}
+			return frame{}, false
+		}
+		f, n := s.compose(sub, entries, true)
+		sub.pending, sub.spans = sub.pending[n:], nil
+		sub.passed(entries[n-1].cursor)
+		return f, true
+	}
+}
+
+// compose makes a frame of the first entries and gives their number. Sessions of
+// one view share the frames, unless they know more than the hub.
+func (s *session) compose(sub *subscription, entries []*entry, whole bool) (f frame, n int) {
+	n, more := sub.form.cut(entries, whole)
+	last := entries[n-1]
+	share := !sub.behind && sub.known == nil
+	if was := last.shared.Load(); share && was != nil && was.view == sub.view && was.form == sub.form && was.first == entries[0].idx {
+		f = was.frame
+	} else {
+		f = sub.form.encode(entries[:n], more, sub.cursor)
+		if share {
+			last.shared.Store(&sharedFrame{sub.view, sub.form, entries[0].idx, f})
+		}
+	}
+	sub.place = sub.cursor(last.cursor)
+	s.hub.opts.observer.Delivered(n, len(f.bytes), s.hub.lag(last), time.Since(last.at))
+	return f, n
 }
 
 // cursor completes a place in the log for this client.
@@ -129,102 +194,89 @@ func (sub *subscription) cursor(c models.Cursor) models.Cursor {
 	return c
 }
 
+// passed forgets what the client knows beyond the hub once the hub, at the place
+// up to which the client has all, knows it too.
+func (sub *subscription) passed(at models.Cursor) {
+	for _, known := range sub.known {
+		if !includes(at.From, known) {
+			return
+		}
+	}
+	sub.known, sub.common = nil, models.TxSet{}
+}
+
 // heartbeat tells a client that is up to date how far the log is, so that its
-// cursor moves on although nothing it sees happens.
-func (s *session) heartbeat(at models.Cursor) {
+// cursor moves on although nothing it sees happens. The hub calls it.
+func (s *session) heartbeat(now *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sub == nil || s.sub.behind || len(s.queue) > 0 || s.inflight != nil || len(s.replies) > 0 {
+	sub := s.sub
+	if sub == nil || sub.behind || s.busy || len(s.replies) > 0 {
 		return
 	}
-	s.sub.place = s.sub.cursor(at)
-	s.replies = append(s.replies, heartbeatFrame(s.sub.place))
+	s.pump() // there should be nothing left
+	if s.busy || sub.behind || sub.next < now.head {
+		return
+	}
+	sub.place, sub.spans = sub.cursor(now.cursor), nil
+	text := sub.place.String()
+	s.replies = append(s.replies, sub.form.message("heartbeat", heartbeatFrame(text), text))
 	s.pump()
 }
 
 // restart begins at another place, of which the old one says nothing: the client
-// has to take everything anew.
-func (s *session) restart(at models.Cursor) {
+// has to take everything anew. The hub calls it.
+func (s *session) restart(now *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sub == nil || s.sub.behind { // whoever reads the log finds out itself
+	sub := s.sub
+	if sub == nil {
 		return
 	}
-	s.queue, s.sub.common, s.sub.place = nil, models.TxSet{}, at
-	for entity := range s.sub.seen {
-		s.sub.seen[entity] = at.From
-	}
-	s.replies = append(s.replies, resetFrame(namesOf(s.sub.filters), "cursor_expired"))
-	s.pump()
+	sub.forget()
+	sub.behind, sub.known, sub.common = false, nil, models.TxSet{}
+	sub.next, sub.covers = now.head, sub.view.covers
+	sub.place = sub.cursor(now.cursor)
+	s.resetFor(sub, sub.view.names, reasonExpired)
 }
 
-// sent tells that the connection took a frame.
-func (s *session) sent(frame []byte) {
+// following gives what the session follows and from where it would go on; nil
+// when it follows nothing.
+func (s *session) following() ([]trackers.Filter, []span) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(frame) == 0 || len(s.inflight) == 0 || &frame[0] != &s.inflight[0] {
-		return // a pong or a close of the protocol itself
+	sub := s.sub
+	if sub == nil {
+		return nil, nil
 	}
-	s.inflight = nil
+	if len(sub.spans) == 0 {
+		return sub.view.filters, []span{{sub.view.filters, sub.place.Position()}}
+	}
+	spans := slices.Clone(sub.spans)
+	if sub.behind {
+		spans[sub.at].from = sub.place.Position()
+	}
+	return sub.view.filters, spans
+}
+
+// resetFor tells the client to take entities anew. s.mu is held.
+func (s *session) resetFor(sub *subscription, names []string, reason string) {
+	s.hub.opts.observer.Reset(reason)
+	s.replies = append(s.replies, sub.form.message("reset", resetFrame(names, reason), ""))
 	s.pump()
-}
-
-// pump hands the next frame to the connection if it has none. s.mu is held.
-func (s *session) pump() {
-	if s.closed || s.inflight != nil {
-		return
-	}
-	switch {
-	case len(s.replies) > 0:
-		s.inflight, s.replies = s.replies[0], s.replies[1:]
-	case s.sub == nil:
-		return
-	case len(s.sub.pages) > 0:
-		s.inflight, s.sub.pages = s.sub.frame(s.sub.pages)
-	case s.sub.drained != nil:
-		close(s.sub.drained)
-		s.sub.drained = nil
-		return
-	case !s.sub.behind && len(s.queue) > 0:
-		s.inflight, s.queue = s.sub.frame(s.queue)
-	default:
-		return
-	}
-	s.write(s.inflight)
-}
-
-// frame makes a frame of the first items, one change or for batch clients whole
-// transactions up to maxFrame, and gives the items that are left.
-func (sub *subscription) frame(items []*published) (frame []byte, rest []*published) {
-	if !sub.batch {
-		sub.place = sub.cursor(items[0].cursor)
-		return changeFrame(items[0].json, sub.place), items[1:]
-	}
-	var changes [][]byte
-	size, n, border := 0, 0, 0 // border: how many items make whole transactions
-	for n < len(items) && (n == 0 || size+len(items[n].json) <= maxFrame) {
-		size += len(items[n].json)
-		changes = append(changes, items[n].json)
-		n++
-		if n == len(items) || items[n].entry.Last != items[n-1].entry.Last {
-			border = n
-		}
-	}
-	if border == 0 { // one transaction is longer than a frame
-		sub.place = sub.cursor(items[n-1].cursor)
-		return changesFrame(changes, models.Cursor{}, true), items[n:]
-	}
-	sub.place = sub.cursor(items[border-1].cursor)
-	return changesFrame(changes[:border], sub.place, false), items[border:]
 }
 
 // close ends the session for good.
 func (s *session) close() {
-	s.hub.unsubscribe(s)
+	s.hub.detach(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.queue, s.replies = nil, nil
+	s.replies, s.pulls = nil, nil
+	if s.taken != nil {
+		close(s.taken)
+		s.taken = nil
+	}
 	s.end()
 }
 
@@ -234,8 +286,13 @@ func (s *session) end() {
 		return
 	}
 	s.sub.cancel()
-	if s.sub.expire != nil {
-		s.sub.expire.Stop()
-	}
 	s.sub = nil
+}
+
+// jitter is d, give or take a tenth, so that what began together does not stay so.
+func jitter(d time.Duration) time.Duration {
+	if d < 10 {
+		return d
+	}
+	return d - d/10 + rand.N(d/5)
 }
