@@ -294,7 +294,7 @@ func catalog(t *testing.T, db *gorm.DB) []string {
 SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) AS x FROM information_schema.columns WHERE table_schema = current_schema()
 UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema()
 UNION ALL SELECT concat_ws(' ', sequencename, cache_size) FROM pg_sequences WHERE schemaname = current_schema()
-UNION ALL SELECT concat_ws(' ', conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
+UNION ALL SELECT concat_ws(' ', conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = current_schema()::regnamespace AND contype <> 'n'
 UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
 UNION ALL SELECT tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = current_schema()::regnamespace AND NOT t.tgisinternal) y ORDER BY 1`
 	}
