@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/lib/pq" // the driver that TestCopyNeedsPgx takes
 	"github.com/stretchr/testify/require"
 	"gorm.io/driver/postgres"
 	"gorm.io/driver/sqlite"
@@ -191,6 +192,22 @@ func TestCopyRefuses(t *testing.T) {
 	require.NoError(t, src.Exec("CREATE TABLE bare (id text PRIMARY KEY) WITHOUT ROWID").Error)
 	_, err = migrate.Copier{Tables: []string{"bare"}}.Copy(ctx, src, dst, &Kinds{}, &Pair{})
 	require.ErrorContains(t, err, "rowid")
+}
+
+// Another driver than pgx is refused, and gets its connection back.
+func TestCopyNeedsPgx(t *testing.T) {
+	t.Parallel()
+	from, to := dbtest.SQLite(t), dbtest.Postgres(t)
+	src := from.Open(t)
+	require.NoError(t, migrate.Up(t.Context(), src, ""))
+	dst, err := gorm.Open(postgres.New(postgres.Config{DriverName: "postgres", DSN: to.URL}), &gorm.Config{Logger: logger.Discard})
+	require.NoError(t, err)
+	pool, err := dst.DB()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pool.Close()) }()
+	_, err = migrate.Copy(t.Context(), src, dst)
+	require.ErrorContains(t, err, "Copy needs the pgx driver")
+	require.Zero(t, pool.Stats().InUse)
 }
 
 // A copy that meets what does not fit says so; one whose source changed meanwhile
