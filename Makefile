@@ -14,7 +14,7 @@ MODULES := client/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Find or install what the tests need: PostgreSQL, PgBouncer, Chromium, npm packages
@@ -28,6 +28,10 @@ test: setup ## Run all tests: Go with the race detector, then the browser client
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	cd internal/plugintest && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	cd cmd/gormsync && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	$(NPM) test
+
+.PHONY: test-client
+test-client: $(MODULES) ## Run the browser client's tests alone, in Chromium
 	$(NPM) test
 
 .PHONY: lint
@@ -80,3 +84,7 @@ soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZ
 .PHONY: bench
 bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./bench -rounds $(or $(ROUNDS),31) -rtt $(or $(RTT),1ms)
+
+.PHONY: bench-client
+bench-client: $(MODULES) ## Measure how fast the browser client takes changes in (ROUNDS=5)
+	ROUNDS=$(or $(ROUNDS),5) $(NPM) run bench

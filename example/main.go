@@ -1,9 +1,11 @@
-// The example is a to-do list that stays in step in every window:
+// The example is a to-do list that stays in step in every window, and goes on
+// without a server:
 //
 //	go run ./example
 //
-// Its handlers are ordinary Echo and GORM. What makes it live are the lines of
-// open that have to do with gormsync, and one script tag in page.html.
+// Its handlers are ordinary Echo and GORM. What makes it live and offline-capable
+// are the lines of open that have to do with gormsync, and one script tag in
+// page.html.
 package main
 
 import (
@@ -29,9 +31,10 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync"
+	"github.com/rhtmx/gormsync/models"
 )
 
-//go:embed page.html page.css page.js
+//go:embed page.html page.css page.js sw.js
 var files embed.FS
 
 var page = template.Must(template.ParseFS(files, "page.html"))
@@ -99,9 +102,11 @@ func run(addr, url string) error {
 
 const welcome = `The to-do list is on http://localhost:%d
 
-  1. Open it in two windows, side by side.
-  2. Add, tick or delete a to-do in one: the other follows at once.
-  3. Stop this program with Ctrl+C and start it again: both windows come back and catch up.
+  1. Open it in two windows side by side, one of them private: so they are two people.
+  2. Add, tick, rename or delete a to-do in one: the other follows at once.
+  3. Press a title: its history tells who did what and when, and brings earlier states back.
+  4. Stop this program with Ctrl+C. Go on in both windows, rename the same to-do in both, reload them.
+  5. Start it again: both send what waited, and who came second is asked which title is to stand.
 `
 
 // app is the application: its handlers are methods.
@@ -118,8 +123,15 @@ func open(url string) (*app, error) {
 		return nil, err
 	}
 	sync, err := gormsync.New(gormsync.Config{
-		Entities:  []gormsync.Entity{{Model: &Todo{}, FieldLog: true}},
-		Authorize: gormsync.UnsafeAllowAll, // a demo: everybody may see everything
+		Entities: []gormsync.Entity{{
+			Model: &Todo{}, Writable: true,
+			// Of two titles neither is thrown away: whoever comes second is shown both. All else goes to the last writer.
+			FieldStrategy: map[string]models.Strategy{"title": models.KeepBoth},
+		}},
+		Authorize: func(c echo.Context, _ string) (gormsync.Access, error) {
+			// A demonstration: everybody may see and change everything, under the name of a cookie.
+			return gormsync.Access{Read: true, Write: true, AllScopes: true, Actor: nameOf(c)}, nil
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -153,103 +165,12 @@ func (a *app) routes() {
 	a.echo.GET("/", func(c echo.Context) error { return a.page(c, http.StatusOK, "") })
 	a.echo.FileFS("/page.css", "page.css", files)
 	a.echo.FileFS("/page.js", "page.js", files)
+	a.echo.FileFS("/sw.js", "sw.js", files)
 	a.echo.GET("/todos.json", a.list)
 	a.echo.POST("/todos", a.add)
 	a.echo.POST("/todos/:id/toggle", a.toggle)
+	a.echo.POST("/todos/:id/rename", a.rename)
 	a.echo.POST("/todos/:id/delete", a.remove)
-}
-
-func (a *app) all(c echo.Context) (all []Todo, err error) {
-	err = a.db.WithContext(c.Request().Context()).Order("position DESC, created_at DESC, id").Find(&all).Error
-	return all, err
-}
-
-func (a *app) list(c echo.Context) error {
-	all, err := a.all(c)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, all)
-}
-
-func (a *app) add(c echo.Context) error {
-	db := a.db.WithContext(c.Request().Context())
-	todo := Todo{Title: c.FormValue("title")}
-	if err := db.Model(&Todo{}).Select("COALESCE(MAX(position), 0) + 1").Scan(&todo.Position).Error; err != nil {
-		return err
-	}
-	return a.answer(c, http.StatusCreated, todo, db.Create(&todo).Error)
-}
-
-// find looks a to-do up. What is no key of ours is nobody's.
-func find(db *gorm.DB, id string) (todo Todo, err error) {
-	if uuid.Validate(id) != nil {
-		return todo, gorm.ErrRecordNotFound
-	}
-	err = db.First(&todo, "id = ?", id).Error
-	return todo, err
-}
-
-func (a *app) toggle(c echo.Context) error {
-	db := a.db.WithContext(c.Request().Context())
-	todo, err := find(db, c.Param("id"))
-	if err == nil {
-		err = db.Model(&todo).Update("done", !todo.Done).Error
-	}
-	return a.answer(c, http.StatusOK, todo, err)
-}
-
-func (a *app) remove(c echo.Context) error {
-	db := a.db.WithContext(c.Request().Context())
-	todo, err := find(db, c.Param("id"))
-	if err == nil {
-		err = db.Delete(&todo).Error
-	}
-	return a.answer(c, http.StatusOK, todo, err)
-}
-
-// answer tells how a change went: to the page's script in JSON, to a plain form by showing the page again.
-func (a *app) answer(c echo.Context, status int, todo Todo, err error) error {
-	switch {
-	case errors.Is(err, errTitle):
-		return a.refuse(c, http.StatusUnprocessableEntity, "invalid", fmt.Sprintf("Write what is to be done, in 1 to %d characters.", maxTitle))
-	case errors.Is(err, gorm.ErrRecordNotFound):
-		return a.refuse(c, http.StatusNotFound, "not_found", "That to-do is gone: somebody deleted it.")
-	case err != nil:
-		return err
-	case wantsJSON(c):
-		return c.JSON(status, todo)
-	}
-	return c.Redirect(http.StatusSeeOther, "/")
-}
-
-func (a *app) refuse(c echo.Context, status int, code, message string) error {
-	if wantsJSON(c) {
-		return c.JSON(status, map[string]string{"error": code, "message": message})
-	}
-	return a.page(c, status, message)
-}
-
-func wantsJSON(c echo.Context) bool {
-	return strings.Contains(c.Request().Header.Get(echo.HeaderAccept), echo.MIMEApplicationJSON)
-}
-
-// page shows all to-dos and, after a refusal, the reason and what was typed.
-func (a *app) page(c echo.Context, status int, problem string) error {
-	all, err := a.all(c)
-	if err != nil {
-		return err
-	}
-	done := 0
-	for _, todo := range all {
-		if todo.Done {
-			done++
-		}
-	}
-	c.Response().Header().Set(echo.HeaderContentType, echo.MIMETextHTMLCharsetUTF8)
-	c.Response().WriteHeader(status)
-	return page.Execute(c.Response(), map[string]any{
-		"Todos": all, "Done": done, "Total": len(all), "Blank": Todo{},
-		"Problem": problem, "Typed": c.FormValue("title"), "MaxTitle": maxTitle,
-	})
+	a.echo.GET("/todos/:id/history", a.history)
+	a.echo.POST("/name", a.setName)
 }

@@ -167,6 +167,9 @@ func (t *Tracked) hiddenByTag(f *schema.Field) bool {
 	return false
 }
 
+// Shows reports whether clients get a column of the model.
+func (t *Tracked) Shows(column string) bool { return t.shown(column) != "" }
+
 // bindAll binds every entity and refuses two of the same name.
 func bindAll(db *gorm.DB, entities []Entity) (map[string]*Tracked, error) {
 	all := make(map[string]*Tracked, len(entities))

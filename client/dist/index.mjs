@@ -4,9 +4,9 @@ var Emitter = class {
   /** on adds a listener and returns the function that removes it. */
   on(name, listener) {
     const own = (event) => listener(event);
-    const all = this.#listeners.get(name) ?? /* @__PURE__ */ new Set();
-    this.#listeners.set(name, all.add(own));
-    return () => all.delete(own);
+    const all2 = this.#listeners.get(name) ?? /* @__PURE__ */ new Set();
+    this.#listeners.set(name, all2.add(own));
+    return () => all2.delete(own);
   }
   /** emit calls the listeners; one that throws is reported and does not keep the others from it. */
   emit(name, event) {
@@ -20,63 +20,511 @@ var Emitter = class {
   }
 };
 
+// src/outbox.ts
+function nextBatch(outbox, limit) {
+  const rows = /* @__PURE__ */ new Set();
+  const first = outbox.filter(({ entity, id }) => rows.size < rows.add(JSON.stringify([entity, id])).size);
+  return first.slice(0, limit);
+}
+function settle(outbox, sent, results) {
+  const to = { gone: [], moved: [], rows: [], outcomes: [] };
+  for (const entry of sent) {
+    const result2 = results.find((r) => r.mutation_id === entry.mutation_id);
+    if (!result2 || result2.status === "retry") continue;
+    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
+    settleOne(to, entry, behind, result2);
+  }
+  return to;
+}
+function settleOne(to, entry, behind, { id, status: status2, version, data, conflicts, error }) {
+  const { entity } = entry;
+  if (version !== void 0 && data !== void 0) to.rows.push({ entity, id, version, data });
+  const final = status2 === "duplicate" ? "applied" : status2;
+  const lost = final === "conflict" || final === "rejected" && entry.action === "create";
+  for (const e of lost ? [entry, ...behind] : [entry]) {
+    to.gone.push(e);
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
+  }
+  const [next2, ...later] = lost ? [] : behind;
+  if (next2) to.moved.push({ ...next2, id, client_version: version ?? next2.client_version });
+  if (id !== entry.id) to.moved.push(...later.map((e) => ({ ...e, id })));
+}
+
 // src/rows.ts
+var same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
 var Rows = class {
   #held = /* @__PURE__ */ new Map();
+  #edits = [];
+  #over = /* @__PURE__ */ new Map();
+  #stale = false;
   #list = null;
-  /**
-   * apply takes one change and reports whether the row is another one now. A
-   * change older than what is held is ignored: versions of a row only grow, so
-   * it was delivered a second time.
-   */
-  apply(change) {
-    const data = change.action === "delete" ? null : change.data;
-    const held = this.#held.get(change.entity_id);
-    if (held && change.version < held.version) return false;
-    this.#held.set(change.entity_id, { version: change.version, data });
-    return this.#differs(held?.data ?? null, data);
+  /** held is what the server said of a row. */
+  held(id) {
+    return this.#held.get(id);
+  }
+  /** known is every row that the server spoke of. */
+  known() {
+    return this.#held.values();
   }
   /**
-   * replace puts a snapshot in the place of everything held and returns the ids
-   * of the rows that differ. What was held before has no say: after a restored
-   * backup the versions may be smaller than they were.
+   * put takes the server's word on a row, unless it is older than what is held:
+   * versions of a row only grow, so then it was delivered a second time.
    */
-  replace(snapshot) {
-    const before = this.#held;
-    this.#held = /* @__PURE__ */ new Map();
-    this.#list = null;
-    for (const change of snapshot) this.apply(change);
-    const ids = /* @__PURE__ */ new Set([...before.keys(), ...this.#held.keys()]);
-    return [...ids].filter((id) => this.#differs(before.get(id)?.data ?? null, this.#held.get(id)?.data ?? null));
+  put(row) {
+    if (row.version < (this.#held.get(row.id)?.version ?? 0)) return;
+    this.#held.set(row.id, row);
+    this.#changed();
   }
-  /** get is the row with that id. */
+  /**
+   * clear forgets what the server said. What comes after may be older: after a
+   * restored backup versions are smaller than they were.
+   */
+  clear() {
+    this.#held.clear();
+    this.#changed();
+  }
+  /** edit lays these edits over the rows, instead of those before. */
+  edit(edits) {
+    this.#edits = edits;
+    this.#changed();
+  }
+  /** get is the row with that id, edits included. */
   get(id) {
-    return this.#held.get(id)?.data ?? void 0;
+    if (this.#stale) this.#lay();
+    return (this.#over.has(id) ? this.#over.get(id) : this.#held.get(id)?.data) ?? void 0;
   }
-  /** all lists the rows. It is the same array until a row changes. */
+  /** all lists the rows. It is the same array until something changes. */
   all() {
-    this.#list ??= [...this.#held.values()].flatMap((held) => held.data ?? []);
-    return this.#list;
+    if (this.#stale) this.#lay();
+    return this.#list ??= [.../* @__PURE__ */ new Set([...this.#held.keys(), ...this.#over.keys()])].flatMap((id) => this.get(id) ?? []);
   }
-  #differs(before, after) {
-    if (JSON.stringify(before) === JSON.stringify(after)) return false;
+  #changed() {
+    this.#stale = true;
     this.#list = null;
-    return true;
+  }
+  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
+  #lay() {
+    this.#stale = false;
+    this.#over.clear();
+    for (const { id, action, data } of this.#edits) {
+      const before = this.get(id);
+      const after = action === "create" ? { id, ...before, ...data } : action === "update" && before ? { ...before, ...data } : null;
+      this.#over.set(id, after);
+    }
   }
 };
 
+// src/store.ts
+var rowsStore = "rows";
+var outboxStore = "outbox";
+var metaStore = "meta";
+var all = [rowsStore, outboxStore, metaStore];
+var named = (error, ...names) => names.includes(error?.name);
+function result(request) {
+  return new Promise((found, failed) => {
+    request.onsuccess = () => found(request.result);
+    request.onerror = () => failed(request.error);
+  });
+}
+function complete(tx) {
+  return new Promise((done, failed) => {
+    tx.oncomplete = () => done();
+    tx.onabort = () => failed(tx.error);
+  });
+}
+var Store = class {
+  /** Whether rows are kept; false when there is room for the edits only. */
+  rows = true;
+  #name;
+  #db;
+  constructor(name) {
+    this.#name = name;
+  }
+  /** load reads everything. */
+  load() {
+    return this.#run(async (db) => {
+      const tx = db.transaction(all);
+      const [rows, outbox, cursors] = await Promise.all([
+        result(tx.objectStore(rowsStore).getAll()),
+        result(tx.objectStore(outboxStore).getAll()),
+        result(tx.objectStore(metaStore).get("cursors"))
+      ]);
+      return { rows, outbox, cursors: cursors ?? {} };
+    });
+  }
+  /** outbox reads the edits. */
+  outbox() {
+    return this.#run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll()));
+  }
+  /** clientID is this device's name, made once. */
+  clientID(make) {
+    return this.#run(async (db) => {
+      const tx = db.transaction(metaStore, "readwrite");
+      const meta = tx.objectStore(metaStore);
+      const id = await result(meta.get("client_id")) ?? make();
+      meta.put(id, "client_id");
+      await complete(tx);
+      return id;
+    });
+  }
+  /** add stores an edit; behind others of its row that are gone by now it gets a base. */
+  async add(entry, follows) {
+    let added;
+    await this.#write(follows ? all : [outboxStore], async (tx) => {
+      const outbox = tx.objectStore(outboxStore);
+      const key = [entry.entity, entry.id];
+      if (follows && !await result(outbox.index("row").count(key))) entry.client_version = (await result(tx.objectStore(rowsStore).get(key)))?.version;
+      added = outbox.add(entry);
+    }, "strict");
+    entry.seq = added?.result;
+  }
+  /** settle removes and changes edits, and stores what their rows are now. */
+  settle(gone, moved, rows) {
+    return this.#write(all, (tx) => {
+      const outbox = tx.objectStore(outboxStore);
+      for (const { seq } of gone) outbox.delete(seq);
+      for (const entry of moved) outbox.put(entry);
+      if (this.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
+    });
+  }
+  /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
+  page(rows, cursors, whole, alone) {
+    return this.#write(all, async (tx) => {
+      if (!this.rows) return;
+      const store = tx.objectStore(rowsStore);
+      for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
+      for (const row of rows) {
+        const held = !alone && await result(store.get([row.entity, row.id]));
+        if (!held || held.version <= row.version) store.put(row);
+      }
+      tx.objectStore(metaStore).put(cursors, "cursors");
+    });
+  }
+  /** clear forgets everything, also who this device is; or the rows and cursors only. */
+  clear(names = all) {
+    return this.#write(all, (tx) => {
+      for (const name of names) tx.objectStore(name).clear();
+      tx.objectStore(metaStore).delete("cursors");
+    });
+  }
+  /** close gives the connection back; the next call opens another one. */
+  close() {
+    void this.#db?.then((db) => db.close());
+    this.#db = void 0;
+  }
+  /** When the disk is full, the rows make room: the server has them, the edits are here only. */
+  async #write(names, work, durability = "default") {
+    const write = () => this.#run(async (db) => {
+      const tx = db.transaction(names, "readwrite", { durability });
+      await Promise.all([complete(tx), work(tx)]);
+    });
+    try {
+      await write();
+    } catch (error) {
+      if (!this.rows || !named(error, "QuotaExceededError")) throw error;
+      this.rows = false;
+      await this.clear([rowsStore]);
+      await write();
+    }
+  }
+  /** A browser may close the connection at any time: Safari does in the background, and when site data are cleared. */
+  async #run(work) {
+    try {
+      return await work(await (this.#db ??= this.#open()));
+    } catch (error) {
+      if (!named(error, "InvalidStateError", "UnknownError")) throw error;
+      this.close();
+      return work(await (this.#db = this.#open()));
+    }
+  }
+  async #open() {
+    const request = indexedDB.open(this.#name, 1);
+    request.onupgradeneeded = () => {
+      const db2 = request.result;
+      db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
+      db2.createObjectStore(outboxStore, { keyPath: "seq", autoIncrement: true }).createIndex("row", ["entity", "id"]);
+      db2.createObjectStore(metaStore);
+    };
+    const db = await result(request);
+    db.onversionchange = () => this.close();
+    db.onclose = () => this.#db = void 0;
+    return db;
+  }
+};
+
+// src/replica.ts
+function uuid() {
+  return "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) => (+c ^ crypto.getRandomValues(new Uint8Array(1))[0] & 15 >> +c / 4).toString(16));
+}
+var Replica = class {
+  /** Names this device to the server. */
+  clientID = uuid();
+  cursors = {};
+  outbox = [];
+  /** Whether no other tab writes rows. */
+  alone = true;
+  #name;
+  #events;
+  #store;
+  #tables = /* @__PURE__ */ new Map();
+  #last = Promise.resolve();
+  /** What the feed brought and the store has not begun to take in. */
+  #batch;
+  /** Counts the times that this tab gave up leading: what was begun before is not written any more. */
+  #reign = 0;
+  /** Rows that pushes brought while snapshots were being taken, which may be older. */
+  #pushed = [];
+  constructor(name, events) {
+    this.#name = name;
+    this.#events = events;
+  }
+  /** Whether edits survive the page: false without IndexedDB. */
+  get persistent() {
+    return !!this.#store;
+  }
+  /** Whether another tab could show the rows from the store. */
+  get shared() {
+    return !!this.#store?.rows;
+  }
+  /** table is the rows of an entity. */
+  table(entity) {
+    let rows = this.#tables.get(entity);
+    if (!rows) this.#tables.set(entity, rows = new Rows());
+    return rows;
+  }
+  /** open finds out whether there is a store. */
+  async open() {
+    const store = new Store(this.#name);
+    try {
+      this.clientID = await store.clientID(uuid);
+      this.#store = store;
+    } catch (error) {
+      this.#without(error);
+    }
+  }
+  /** load takes over what is stored. A store that cannot be read is not used. */
+  load() {
+    return this.#serially(async () => {
+      try {
+        const saved = this.shared && await this.#store?.load();
+        if (!saved) return;
+        this.cursors = saved.cursors;
+        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ["tab", "tab"]);
+        await this.#reread();
+      } catch (error) {
+        this.#without(error);
+      }
+    });
+  }
+  /** written takes over what another tab wrote. */
+  async written({ rows, whole, outbox, outcomes }) {
+    await this.#serially(async () => {
+      if (rows) this.#put(rows, whole ?? [], ["remote", "tab"]);
+      if (outbox) await this.#reread();
+    });
+    outcomes?.forEach((outcome) => this.#events.outcome(outcome));
+  }
+  /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+  refresh() {
+    return this.#serially(() => this.#reread());
+  }
+  /** everything is what a tab needs that cannot read it from the store. */
+  everything() {
+    const whole = [...this.#tables.keys()];
+    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
+  }
+  /** loading: snapshots are being taken from now on. */
+  loading() {
+    this.#pushed = [];
+  }
+  /** replace puts snapshots in the place of all rows of their entities. */
+  replace(snapshots, cursors) {
+    this.#batch = void 0;
+    return this.#leading(async () => {
+      const whole = snapshots.map(({ entity }) => entity);
+      const rows = newest([...snapshots.flatMap(({ changes }) => changes.map(toHeld)), ...this.#pushed.filter(({ entity }) => whole.includes(entity))]);
+      await this.#page(rows, whole, cursors);
+    });
+  }
+  /** apply takes changes of the feed. Those that come while the store is busy are stored together. */
+  apply(changes, cursors) {
+    if (this.#batch) {
+      for (const change of changes) this.#batch.changes.push(change);
+      this.#batch.cursors = cursors;
+      return this.#last;
+    }
+    const batch = this.#batch = { changes: [...changes], cursors };
+    return this.#leading(async () => {
+      if (this.#batch === batch) this.#batch = void 0;
+      const rows = newest(batch.changes.map(toHeld)).filter((row) => row.version >= (this.table(row.entity).held(row.id)?.version ?? 0));
+      await this.#page(rows, [], batch.cursors);
+    });
+  }
+  /** edit queues an edit. Its promise is fulfilled when it is stored. */
+  edit(entity, action, id, data) {
+    const entry = { mutation_id: uuid(), entity, id, action, data, timestamp: (/* @__PURE__ */ new Date()).toISOString() };
+    const follows = this.outbox.some((e) => e.entity === entity && e.id === id);
+    const held = this.table(entity).held(id);
+    if (!follows && held?.data) entry.client_version = held.version;
+    this.#queue([...this.outbox, entry], "local");
+    return { entry, stored: this.#add(entry, follows) };
+  }
+  /** settle takes the server's answers to pushed edits. */
+  settle(sent, results) {
+    return this.#serially(async () => {
+      const { gone, moved, rows, outcomes } = settle(this.outbox, sent, results);
+      const own = rows.map((row) => ({ ...row, by: this.clientID }));
+      this.#pushed.push(...own);
+      await this.#store?.settle(gone, moved, own);
+      const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
+      const ids = new Set(gone.map((entry) => entry.mutation_id));
+      this.#put(own, [], ["local", "local"], this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
+      this.#events.written({ rows: own, outbox: true, outcomes });
+      outcomes.forEach((outcome) => this.#events.outcome(outcome));
+    });
+  }
+  /** idle is fulfilled when nothing is being written any more; what the feed brought and is not stored yet is forgotten. */
+  async idle() {
+    this.#reign++;
+    this.#batch = void 0;
+    await this.#last;
+  }
+  /** clear forgets everything, here and in the store. */
+  async clear() {
+    await this.#serially(async () => {
+      await this.#store?.clear();
+      this.#store?.close();
+      this.forget();
+    });
+  }
+  /** forget empties this tab's copy. */
+  forget() {
+    this.cursors = {};
+    this.#put([], [...this.#tables.keys()], ["tab", "tab"], []);
+  }
+  #without(error) {
+    console.warn(`gormsync: edits do not survive this page: ${error}`);
+    this.#store = void 0;
+  }
+  async #add(entry, follows) {
+    try {
+      if (this.#store) await this.#store.add(entry, follows);
+      else entry.seq = this.outbox.length;
+    } catch (error) {
+      this.#queue(this.outbox.filter((e) => e.mutation_id !== entry.mutation_id), "local");
+      const { entity, id, mutation_id, action, data } = entry;
+      const message = `The edit could not be stored on this device: ${error}`;
+      this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
+      throw error;
+    }
+    this.refresh().catch(() => {
+    });
+    this.#events.written({ outbox: true });
+  }
+  async #page(rows, whole, cursors) {
+    try {
+      await this.#store?.page(rows, cursors, whole, this.alone);
+    } catch (error) {
+      if (this.#store) this.#store.rows = false;
+      console.warn(`gormsync: rows are not stored: ${error}`);
+    }
+    this.cursors = cursors;
+    this.#put(rows, whole, ["remote", whole.length ? "remote" : "local"]);
+    if (rows.length || whole.length) this.#events.written({ rows, whole });
+  }
+  /** What other tabs stored; this tab's own edits may be on their way into the store. */
+  async #reread() {
+    if (!this.#store) return;
+    const before = new Set(this.outbox.filter((e) => e.seq !== void 0).map((e) => e.mutation_id));
+    const stored = await this.#store.outbox();
+    const found = new Set(stored.map((e) => e.mutation_id));
+    this.#queue([...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))], "tab");
+  }
+  #queue(outbox, source) {
+    this.#put([], [], [source, source], outbox);
+  }
+  /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
+  #put(rows, whole, [theirs, own], outbox = this.outbox) {
+    const touched = /* @__PURE__ */ new Map();
+    const touch = (entity, id, source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
+    const edited = outbox !== this.outbox;
+    for (const entity of whole) for (const { id } of this.table(entity).known()) touch(entity, id, theirs);
+    if (edited) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
+    for (const { entity, id, by } of rows) touch(entity, id, by === this.clientID ? own : theirs);
+    for (const entity of whole) this.table(entity).clear();
+    for (const row of rows) this.table(row.entity).put(row);
+    if (edited) {
+      this.outbox = outbox;
+      for (const [entity, table2] of this.#tables) table2.edit(outbox.filter((e) => e.entity === entity));
+    }
+    const told = /* @__PURE__ */ new Map();
+    for (const [entity, id, source, before] of touched.values()) {
+      if (same(before, this.table(entity).get(id))) continue;
+      const key = `${entity} ${source}`;
+      if (!told.has(key)) told.set(key, [entity, [], source]);
+      told.get(key)[1].push(id);
+    }
+    for (const event of told.values()) this.#events.changed(...event);
+    if (edited) this.#events.pending(outbox.length);
+  }
+  #leading(job) {
+    const reign = this.#reign;
+    return this.#serially(async () => {
+      if (reign === this.#reign) await job();
+    });
+  }
+  #serially(job) {
+    const done = this.#last.then(job);
+    this.#last = done.catch(() => {
+    });
+    return done;
+  }
+};
+function toHeld({ entity, entity_id, version, action, data, client_id }) {
+  return { entity, id: entity_id, version, data: action === "delete" ? null : data, ...client_id ? { by: client_id } : {} };
+}
+function newest(rows) {
+  const last = /* @__PURE__ */ new Map();
+  for (const row of rows) {
+    const key = `${row.entity} ${row.id}`;
+    if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
+  }
+  return [...last.values()];
+}
+
 // src/collection.ts
 var Collection = class {
-  /** @internal */
-  rows = new Rows();
+  #rows;
+  #edit;
   #emitter = new Emitter();
+  /** @internal */
+  constructor(rows, edit) {
+    this.#rows = rows;
+    this.#edit = edit;
+  }
   /** get is the row with that primary key, written as text. */
   get(id) {
-    return this.rows.get(id);
+    return this.#rows.get(id);
   }
   /** all lists the rows in no particular order. It is the same array as long as no row changed. */
   all() {
-    return this.rows.all();
+    return this.#rows.all();
+  }
+  /**
+   * insert adds a row, here at once and then on the server. Its key is `id`, or
+   * the row's own `id`, or a new UUID; a key that the database makes takes the
+   * place of that one when the server answers.
+   */
+  insert(row, id = String(row["id"] ?? uuid())) {
+    return this.#edit("create", id, plain(row));
+  }
+  /** update sets some fields of a row. */
+  update(id, fields) {
+    return this.#edit("update", id, plain(fields));
+  }
+  /** delete deletes a row. */
+  delete(id) {
+    return this.#edit("delete", id, null);
   }
   /** subscribe calls back with all rows, now and after every change, and returns the function that ends it. */
   subscribe(listener) {
@@ -89,6 +537,7 @@ var Collection = class {
     this.#emitter.emit("rows", this.all());
   }
 };
+var plain = (fields) => JSON.parse(JSON.stringify(fields));
 
 // src/wire.ts
 function subscribe(since) {
@@ -96,258 +545,197 @@ function subscribe(since) {
 }
 var ping = { type: "ping" };
 function changesOf(frame) {
-  switch (frame.type) {
-    case "change":
-      return [frame.change];
-    case "changes":
-      return frame.changes;
-    case "leave":
-      return [{ ...frame, id: frame.version, action: "delete", data: null }];
-    default:
-      return [];
-  }
+  if (frame.type === "leave") return [{ ...frame, id: frame.version, action: "delete", data: null }];
+  return frame.type === "changes" ? frame.changes : frame.type === "change" ? [frame.change] : [];
 }
 var snapshotURL = (base, entity) => `${base}/sync/${encodeURIComponent(entity)}`;
+var several = (base, route, entities, since) => `${base}/sync${route}?${new URLSearchParams({ entities: entities.join(), since })}`;
+var pullURL = (base, entities, since) => several(base, "", entities, since);
+var eventsURL = (base, entities, since) => several(base, "/events", entities, since);
+var pushURL = (base) => `${base}/sync`;
 var socketURL = (base) => `${base.replace(/^http/, "ws")}/sync/ws`;
 function judgeClose(code) {
-  return code >= 4e3 && code <= 4099 && code !== 4008 ? "refused" : "closed";
+  return code >= 4e3 && code <= 4099 && code !== 4008 ? "refused" : "failed";
 }
 function judgeStatus(status2) {
+  if (status2 === 410) return "reset";
   return status2 >= 400 && status2 < 500 && status2 !== 408 && status2 !== 429 ? "refused" : "failed";
 }
 function judgeError(code) {
-  switch (code) {
-    case "cursor_expired":
-    case "bad_cursor":
-      return "reset";
-    case "unauthorized":
-    case "forbidden":
-    case "unknown_entity":
-    case "refused":
-      return "refused";
-    case "busy":
-      return "failed";
-    default:
-      return null;
-  }
+  if (/^(cursor_expired|bad_cursor)$/.test(code)) return "reset";
+  if (/^(unauthorized|forbidden|unknown_entity|refused)$/.test(code)) return "refused";
+  return code === "busy" ? "failed" : null;
 }
 
 // src/load.ts
 var LoadError = class extends Error {
-  constructor(verdict, message) {
+  constructor(verdict, message, status2 = 0) {
     super(message);
     this.verdict = verdict;
+    this.status = status2;
   }
   verdict;
-  name = "LoadError";
+  status;
 };
-function load(base, entities, signal, onProgress) {
-  return Promise.all(entities.map((entity) => loadOne(snapshotURL(base, entity), signal, onProgress)));
+async function ask(url, init) {
+  const response = await fetch(url, { cache: "no-store", ...init });
+  if (response.ok) return response;
+  const { message } = await response.json().catch(() => ({}));
+  throw new LoadError(judgeStatus(response.status), `${init.method ?? "GET"} ${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
-async function loadOne(url, signal, onProgress) {
-  const response = await fetch(url, { signal, cache: "no-store", headers: { accept: "application/json" } });
-  if (!response.ok || !response.body) throw new LoadError(judgeStatus(response.status), await describe(response));
-  const watch = new TransformStream({
-    transform(chunk, out) {
-      onProgress();
-      out.enqueue(chunk);
-    }
-  });
-  return new Response(response.body.pipeThrough(watch)).json();
-}
-async function describe(response) {
-  const answer = await response.json().catch(() => ({}));
-  const hint = response.status === 404 ? " Is the entity tracked, and may this user read it?" : "";
-  return `gormsync: GET ${response.url} answered ${response.status}: ${answer.message ?? response.statusText}${hint}`;
+async function load(base, entities, signal, onProgress) {
+  const now = await ask(pullURL(base, entities, "now"), { signal });
+  const { cursor } = await now.json();
+  const one = async (entity) => {
+    const response = await ask(snapshotURL(base, entity), { signal });
+    const watch = new TransformStream({
+      transform(chunk, out) {
+        onProgress();
+        out.enqueue(chunk);
+      }
+    });
+    return new Response(response.body?.pipeThrough(watch)).json();
+  };
+  return { cursor, snapshots: await Promise.all(entities.map(one)) };
 }
 
-// src/socket.ts
-import ReconnectingWebSocket from "partysocket/ws";
-var Socket = class {
-  #ws;
-  #muted = false;
-  #pause = 0;
-  #hurry = () => {
+// src/link.ts
+function openSocket(base, on) {
+  const ws = new WebSocket(socketURL(base));
+  ws.onopen = () => on.opened();
+  ws.onmessage = (e) => on.received(String(e.data));
+  ws.onclose = (e) => on.failed(judgeClose(e.code), e.reason || `closed with ${e.code}`);
+  return {
+    send: (frame) => ws.readyState === 1 && ws.send(JSON.stringify(frame)),
+    close() {
+      ws.onopen = ws.onmessage = ws.onclose = null;
+      ws.close();
+    }
   };
-  constructor(url, events) {
-    this.#ws = new ReconnectingWebSocket(() => this.#paused().then(() => url), [], {
-      startClosed: true,
-      maxEnqueuedMessages: 0,
-      minReconnectionDelay: 0,
-      maxReconnectionDelay: 0,
-      connectionTimeout: 1e4
-    });
-    this.#ws.onopen = () => events.opened();
-    this.#ws.onmessage = (e) => events.received(String(e.data));
-    this.#ws.onclose = (e) => {
-      if (!this.#muted) events.closed(judgeClose(e.code), e.reason);
-    };
-  }
-  /** open opens the socket after a pause; what was open before is dropped. */
-  open(pause) {
-    this.#pause = pause;
-    this.#quietly(() => this.#ws.reconnect());
-  }
-  /** hurry ends the pause. */
-  hurry() {
-    this.#pause = 0;
-    this.#hurry();
-  }
-  /** close closes the socket and leaves it closed. */
-  close() {
-    this.#quietly(() => this.#ws.close());
-    this.hurry();
-  }
-  /** send sends a frame; on a socket that is not open it is dropped. */
-  send(frame) {
-    this.#ws.send(JSON.stringify(frame));
-  }
-  #quietly(act) {
-    this.#muted = true;
-    act();
-    this.#muted = false;
-  }
-  #paused() {
-    return new Promise((done) => {
-      const timer = setTimeout(done, this.#pause);
-      this.#hurry = () => (clearTimeout(timer), done());
-    });
-  }
-};
+}
+function places(cursors) {
+  const found = /* @__PURE__ */ new Map();
+  for (const [entity, cursor] of Object.entries(cursors)) found.set(cursor, [...found.get(cursor) ?? [], entity]);
+  return [...found];
+}
+function openEvents(base, cursors, on) {
+  const streams = places(cursors).map(([cursor, entities]) => {
+    const stream = new EventSource(eventsURL(base, entities, cursor));
+    const frame = (type, rest) => stream.addEventListener(type, (e) => on.received(`{"type":${rest(e)},"cursor":${JSON.stringify(e.lastEventId)}}`));
+    frame("sync", (e) => `"change","change":${e.data}`);
+    frame("heartbeat", () => `"heartbeat","entities":${JSON.stringify(entities)}`);
+    frame("reset", () => `"reset","entities":${JSON.stringify(entities)}`);
+    stream.onopen = () => on.opened();
+    stream.onerror = () => void why(base, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
+    return stream;
+  });
+  return {
+    send: ({ type }) => type === "subscribe" && queueMicrotask(() => on.received('{"type":"subscribed"}')),
+    // the address said it all
+    close() {
+      for (const stream of streams) {
+        stream.onopen = stream.onerror = null;
+        stream.close();
+      }
+    }
+  };
+}
+async function why(base, entities, cursor) {
+  const asked = await ask(`${pullURL(base, entities, cursor)}&limit=1`, {}).catch((error) => error);
+  return asked instanceof LoadError ? asked : new LoadError("failed", "the event stream was cut");
+}
 
 // src/state.ts
-var ignore = null;
 var load2 = { to: "loading", run: "load" };
-var again = { to: "connecting", run: "reconnect", failures: "add" };
-var startOver = { to: "waiting", run: "disconnect", failures: "add" };
-var refuse = { to: "stopped", run: "disconnect" };
-var halt = { to: "idle", run: "disconnect" };
+var again = { to: "waiting", run: "drop", failures: "add" };
+var refuse = { to: "stopped", run: "drop" };
+var halt = { to: "idle", run: "drop" };
 var alive = { to: "live", failures: "clear" };
 var probe = { to: "probing", run: "ping" };
-var ignoreAll = {
-  start: ignore,
-  stop: ignore,
-  loaded: ignore,
-  progress: ignore,
-  failed: ignore,
-  refused: ignore,
-  opened: ignore,
-  closed: ignore,
-  subscribed: ignore,
-  heard: ignore,
-  reset: ignore,
-  wake: ignore,
-  timer: ignore
-};
-var connected = { ...ignoreAll, stop: halt, closed: again, failed: again, refused: refuse, reset: startOver };
+var started = { stop: halt, failed: again, refused: refuse, reset: again, timer: again, added: load2 };
 var table = {
-  idle: { ...ignoreAll, start: load2 },
-  waiting: { ...ignoreAll, stop: { to: "idle" }, wake: load2, timer: load2 },
-  loading: {
-    ...ignoreAll,
-    stop: { to: "idle", run: "abort" },
-    loaded: { to: "connecting", run: "connect" },
-    progress: { to: "loading" },
-    failed: { to: "waiting", failures: "add" },
-    refused: { to: "stopped", run: "abort" },
-    timer: { to: "waiting", run: "abort", failures: "add" }
-  },
-  connecting: { ...connected, opened: { to: "subscribing", run: "subscribe" }, wake: { to: "connecting", run: "hurry", failures: "clear" } },
-  subscribing: { ...connected, subscribed: { to: "live" }, heard: { to: "subscribing" }, timer: again },
-  live: { ...connected, subscribed: alive, heard: alive, wake: probe, timer: probe },
-  probing: { ...connected, subscribed: alive, heard: alive, timer: again },
-  stopped: { ...ignoreAll, start: load2, stop: { to: "idle" } }
+  idle: { start: load2 },
+  waiting: { stop: halt, wake: { ...load2, failures: "clear" }, timer: load2 },
+  loading: { ...started, loaded: { to: "connecting", run: "connect" }, progress: { to: "loading" } },
+  connecting: { ...started, opened: { to: "subscribing", run: "subscribe" } },
+  subscribing: { ...started, subscribed: { to: "live" }, heard: { to: "subscribing" } },
+  live: { ...started, subscribed: alive, heard: alive, wake: probe, timer: probe },
+  probing: { ...started, subscribed: alive, heard: alive },
+  stopped: { start: load2, stop: halt }
 };
 var initial = { state: "idle", failures: 0, wasLive: false };
 function next(machine, event) {
   const step = table[machine.state][event];
-  if (step === ignore) return null;
+  if (!step) return null;
   const failures = step.failures === "add" ? machine.failures + 1 : step.failures === "clear" ? 0 : machine.failures;
-  const moved = { state: step.to, failures, wasLive: machine.wasLive || step.to === "live" };
-  return step.run ? { machine: moved, run: step.run } : { machine: moved };
+  return { machine: { state: step.to, failures, wasLive: machine.wasLive || step.to === "live" }, run: step.run };
 }
 function status({ state, wasLive }) {
   if (state === "idle" || state === "stopped") return "stopped";
   if (state === "live" || state === "probing") return "live";
   return wasLive ? "reconnecting" : "connecting";
 }
+var viaEvents = (failures) => failures % 3 === 2;
 
 // src/timing.ts
 var second = 1e3;
 var firstCeiling = second;
 var lastCeiling = 30 * second;
 function backoff(failures, random) {
-  if (failures === 0) return 0;
-  return random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
+  return failures && random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
 }
 function timeout({ state, failures }, random) {
-  switch (state) {
-    case "waiting":
-      return backoff(failures, random);
-    case "loading":
-      return 30 * second;
-    case "subscribing":
-      return 10 * second;
-    case "live":
-      return 25 * second;
-    case "probing":
-      return 5 * second;
-    default:
-      return null;
-  }
-}
-
-// src/wake.ts
-function onWake(call) {
-  const end = new AbortController();
-  const { signal } = end;
-  addEventListener("online", call, { signal });
-  addEventListener("pageshow", (e) => e.persisted && call(), { signal });
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && call(), { signal });
-  return () => end.abort();
+  const times = {
+    waiting: backoff(failures, random),
+    loading: 30 * second,
+    // without a byte arriving
+    connecting: 10 * second,
+    subscribing: 10 * second,
+    live: 30 * second,
+    // the server's heartbeat comes every 25 s; then we ask
+    probing: 5 * second
+  };
+  return times[state];
 }
 
 // src/follower.ts
 var Follower = class {
   #base;
-  #entities;
   #receiver;
-  #socket;
   #machine = initial;
   #timer;
+  #link;
   #loading = new AbortController();
-  #asleep = () => {
-  };
-  /** The place in the feed from which each entity follows. */
+  #entities = /* @__PURE__ */ new Set();
   #cursors = {};
   /** The beginning of a transaction that spans frames. */
   #begun = [];
-  constructor(base, entities, receiver) {
+  constructor(base, receiver) {
     this.#base = base;
-    this.#entities = entities;
     this.#receiver = receiver;
-    this.#socket = new Socket(socketURL(base), {
-      opened: () => this.#on("opened"),
-      closed: (verdict, reason) => {
-        if (verdict === "refused") console.error(`gormsync: the server closed the connection for good: ${reason}`);
-        this.#on(verdict);
-      },
-      received: (data) => this.#received(data)
-    });
   }
   /** What to tell people. */
   get status() {
     return status(this.#machine);
   }
-  /** start begins to follow. */
-  start() {
-    this.#asleep();
-    this.#asleep = onWake(() => this.#on("wake"));
+  /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
+  follow(entities, cursors) {
+    const before = this.#entities.size;
+    for (const entity of entities) this.#entities.add(entity);
+    if (this.status !== "stopped") return this.#entities.size > before ? this.#on("added") : void 0;
+    this.#cursors = { ...cursors };
     this.#on("start");
   }
-  /** stop ends it; rows already handed on stay. */
+  /** wake looks at once whether the connection lives, or tries again. */
+  wake() {
+    this.#on("wake");
+  }
+  /** refuse ends it until the next start: the server does not want us. */
+  refuse(reason) {
+    this.#failed("refused", reason);
+  }
+  /** stop ends it. */
   stop() {
-    this.#asleep();
     this.#on("stop");
   }
   #on(event) {
@@ -362,144 +750,430 @@ var Follower = class {
   #arm() {
     clearTimeout(this.#timer);
     const ms = timeout(this.#machine, Math.random());
-    if (ms !== null) this.#timer = setTimeout(() => this.#on("timer"), ms);
+    if (ms !== void 0) this.#timer = setTimeout(() => this.#on("timer"), ms);
   }
   #effects = {
-    load: () => void this.#load(),
-    abort: () => this.#loading.abort(),
-    connect: () => this.#socket.open(0),
-    reconnect: () => this.#socket.open(backoff(this.#machine.failures, Math.random())),
-    hurry: () => this.#socket.hurry(),
-    disconnect: () => this.#socket.close(),
-    subscribe: () => {
+    drop: () => {
+      this.#loading.abort();
+      this.#link?.close();
       this.#begun = [];
-      this.#socket.send(subscribe(this.#cursors));
     },
-    ping: () => this.#socket.send(ping)
+    load: () => {
+      this.#effects.drop();
+      void this.#load();
+    },
+    connect: () => {
+      const on = {
+        opened: () => this.#on("opened"),
+        failed: (verdict, reason) => this.#failed(verdict, reason),
+        received: (frame) => this.#received(frame)
+      };
+      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
+    },
+    subscribe: () => this.#link?.send(subscribe(this.#cursors)),
+    ping: () => this.#link?.send(ping)
   };
   async #load() {
     const { signal } = this.#loading = new AbortController();
+    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
     try {
-      const snapshots = await load(this.#base, this.#entities, signal, () => signal.aborted || this.#on("progress"));
-      signal.throwIfAborted();
-      this.#cursors = Object.fromEntries(snapshots.map((s) => [s.entity, s.cursor]));
-      this.#receiver.snapshots(snapshots);
-      this.#on("loaded");
+      if (missing.length) {
+        this.#receiver.loading();
+        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on("progress"));
+        signal.throwIfAborted();
+        for (const entity of missing) this.#cursors[entity] = cursor;
+        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
+      } else await null;
+      if (!signal.aborted) this.#on("loaded");
     } catch (error) {
-      if (!signal.aborted) this.#failed(error);
+      if (!signal.aborted) this.#failed(error instanceof LoadError ? error.verdict : "failed", String(error));
     }
   }
-  #failed(error) {
-    const verdict = error instanceof LoadError ? error.verdict : "failed";
-    if (verdict === "refused") console.error(String(error));
-    else console.warn(`gormsync: no snapshot, trying again: ${String(error)}`);
+  #failed(verdict, reason) {
+    console.warn(`gormsync: ${verdict}: ${reason}`);
+    if (verdict === "reset") this.#cursors = {};
     this.#on(verdict);
   }
   #received(data) {
-    let event = "failed";
     try {
       const frame = JSON.parse(data);
       this.#take(frame);
-      event = this.#meaning(frame);
+      this.#mean(frame);
     } catch (error) {
-      console.error(`gormsync: unreadable frame: ${String(error)}`);
+      this.#failed("failed", `unreadable frame: ${String(error)}`);
     }
-    this.#on(event);
   }
-  #meaning(frame) {
-    if (frame.type === "subscribed" || frame.type === "reset") return frame.type;
-    if (frame.type !== "error") return "heard";
-    console.warn(`gormsync: the server reports ${frame.code}: ${frame.message}`);
-    return judgeError(frame.code) ?? "heard";
+  #mean(frame) {
+    if (frame.type === "reset") {
+      for (const entity of frame.entities ?? this.#entities) delete this.#cursors[entity];
+      return this.#on("reset");
+    }
+    const verdict = frame.type === "error" && judgeError(frame.code);
+    if (verdict) this.#failed(verdict, `${frame.code}: ${frame.message}`);
+    else this.#on(frame.type === "subscribed" ? "subscribed" : "heard");
   }
-  /** The cursor moves only after the changes before it are handed on, and never in the middle of a transaction. */
+  /** The cursor moves only with the changes before it, and never in the middle of a transaction. */
   #take(frame) {
-    if (frame.type === "heartbeat" && !this.#begun.length) this.#moveTo(frame.cursor, this.#entities);
     const changes = changesOf(frame);
     this.#begun.push(...changes);
-    if (!changes.length || "more" in frame && frame.more) return;
+    if ("more" in frame && frame.more) return;
+    if (frame.type === "heartbeat" && !this.#begun.length) this.#moveTo(frame.cursor, frame.entities ?? this.#entities);
+    else if (!changes.length) return;
     const whole = this.#begun.splice(0);
-    this.#receiver.changes(whole);
-    if ("cursor" in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
+    if (whole.length && "cursor" in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
+    this.#receiver.changes(whole, { ...this.#cursors });
   }
   /** While entities stand at different places, a cursor speaks only for those that it came with. */
   #moveTo(cursor, entities) {
     const together = new Set(Object.values(this.#cursors)).size === 1;
-    for (const entity of together ? this.#entities : entities) this.#cursors[entity] = cursor;
+    for (const entity of together ? Object.keys(this.#cursors) : entities) this.#cursors[entity] = cursor;
   }
 };
+
+// src/pusher.ts
+var most = 100;
+var patience = 3e4;
+var Pusher = class {
+  #base;
+  #replica;
+  #refused;
+  #on = false;
+  #busy = false;
+  #failures = 0;
+  #limit = most;
+  #timer;
+  #request = new AbortController();
+  /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
+  constructor(base, replica, refused) {
+    this.#base = base;
+    this.#replica = replica;
+    this.#refused = refused;
+  }
+  start() {
+    this.#on = true;
+    this.kick();
+  }
+  /** stop ends it. A request on its way may have reached the server: it is sent again another time, and the server knows it by its mutation id. */
+  stop() {
+    this.#on = false;
+    this.#request.abort();
+  }
+  /** kick sends what there is, now. */
+  kick() {
+    clearTimeout(this.#timer);
+    if (this.#on && !this.#busy) void this.#drain();
+  }
+  async #drain() {
+    this.#busy = true;
+    try {
+      while (await this.#round()) this.#failures = 0;
+    } catch (error) {
+      if (error instanceof LoadError && error.status === 401) this.#refused(error.message);
+      else if (this.#on) this.#timer = setTimeout(() => this.kick(), backoff(++this.#failures, Math.random()));
+    }
+    this.#busy = false;
+  }
+  /** One request. It says whether to go on. */
+  async #round() {
+    await this.#replica.refresh();
+    const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== void 0), this.#limit);
+    if (!batch.length || !this.#on) return false;
+    const results = await this.#send(batch);
+    await this.#replica.settle(batch, results);
+    if (batch.some((e) => this.#replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
+    return true;
+  }
+  async #send(batch) {
+    const request = this.#request = new AbortController();
+    const timer = setTimeout(() => request.abort(), patience);
+    try {
+      const response = await ask(pushURL(this.#base), {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ client_id: this.#replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
+        signal: request.signal
+      });
+      const { results } = await response.json();
+      this.#limit = Math.min(most, this.#limit * 2);
+      return results;
+    } catch (error) {
+      if (!(error instanceof LoadError) || error.verdict !== "refused" || error.status === 401) throw error;
+      return this.#alone(batch, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+  /** A request that is refused as a whole is cut in halves, until the edit that spoils it stands alone. */
+  #alone(batch, { message }) {
+    if (batch.length === 1) return batch.map(({ id, mutation_id }) => ({ id, mutation_id, status: "rejected", error: { code: "refused", message } }));
+    this.#limit = batch.length >> 1;
+    return this.#send(batch.slice(0, this.#limit));
+  }
+};
+
+// src/tabs.ts
+var Tabs = class {
+  leader = false;
+  #name;
+  #on;
+  #channel;
+  #wanted = new AbortController();
+  #release = () => {
+  };
+  constructor(name, on) {
+    this.#name = name;
+    this.#on = on;
+  }
+  /** join takes part in the election; without a common store a tab leads itself. */
+  join(common) {
+    const { locks } = navigator;
+    if (common) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#on.heard(data);
+    }
+    if (!common || !locks) return this.#lead(!common);
+    const { signal } = this.#wanted = new AbortController();
+    locks.request(this.#name, { signal }, () => this.#reign(signal)).catch(() => {
+    });
+  }
+  /** leave gives the lead up, and is not heard any more. */
+  async leave() {
+    this.#wanted.abort();
+    this.#channel?.close();
+    this.#channel = void 0;
+    if (!this.leader) return;
+    this.leader = false;
+    await this.#on.resign();
+    this.#release();
+  }
+  /** alone does something when no tab leads. */
+  async alone(job) {
+    await (navigator.locks ? navigator.locks.request(this.#name, job) : job());
+  }
+  /** post tells the other tabs. */
+  post(message) {
+    this.#channel?.postMessage(message);
+  }
+  #lead(alone) {
+    this.leader = true;
+    this.#on.lead(alone);
+  }
+  async #reign({ aborted }) {
+    if (aborted) return;
+    const reign = new Promise((done) => this.#release = done);
+    this.#lead(true);
+    await reign;
+  }
+};
+
+// src/wake.ts
+function onWake(call, signal) {
+  addEventListener("online", call, { signal });
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && call(), { signal });
+}
 
 // src/client.ts
 var Client = class {
   #emitter = new Emitter();
   #collections;
+  #replica;
   #follower;
+  #pusher;
+  #tabs;
+  #waiting = /* @__PURE__ */ new Map();
+  #status = "stopped";
+  #asked = false;
+  #started;
+  #ready = () => {
+  };
+  /** Fulfilled when the rows that the browser had stored are there. */
+  ready = new Promise((done) => this.#ready = done);
   /** @internal createClient checks the options. */
-  constructor(options) {
-    this.#collections = new Map(options.entities.map((entity) => [entity, new Collection()]));
-    this.#follower = new Follower(options.base, options.entities, {
-      snapshots: (snapshots) => this.#replace(snapshots),
-      changes: (changes) => this.#apply(changes),
-      status: (status2) => this.#emitter.emit("status", { status: status2 })
+  constructor({ base, entities, user = "" }) {
+    const name = `gormsync ${base} ${user}`;
+    this.#replica = new Replica(name, {
+      changed: (entity, ids, source) => {
+        this.#collections.get(entity)?.tell();
+        this.#emitter.emit("change", { entity, ids, source });
+      },
+      pending: (pending) => this.#emitter.emit("pending", { pending }),
+      outcome: (outcome) => this.#outcome(outcome),
+      written: (written) => {
+        this.#tabs.post(written);
+        if (written.outbox) this.#pusher.kick();
+      }
+    });
+    this.#collections = new Map(entities.map((entity) => [entity, new Collection(this.#replica.table(entity), (action, id, data) => this.#edit(entity, action, id, data))]));
+    this.#follower = new Follower(base, {
+      loading: () => this.#replica.loading(),
+      snapshots: (snapshots, cursors) => this.#replica.replace(snapshots, cursors),
+      changes: (changes, cursors) => void this.#replica.apply(changes, cursors),
+      status: (status2) => {
+        this.#tell(status2);
+        this.#tabs.post({ status: status2 });
+        if (status2 === "live") this.#pusher.kick();
+      }
+    });
+    this.#pusher = new Pusher(base, this.#replica, (reason) => this.#follower.refuse(reason));
+    this.#tabs = new Tabs(name, {
+      lead: (alone) => void this.#lead(alone),
+      resign: () => this.#resign(),
+      heard: (message) => this.#heard(message)
     });
   }
   /** `live` while the server is followed; see Status. */
   get status() {
-    return this.#follower.status;
+    return this.#status;
+  }
+  /** Whether edits survive a reload of the page. */
+  get persistent() {
+    return this.#replica.persistent;
+  }
+  /** The number of edits that the server has not answered. */
+  get pending() {
+    return this.#replica.outbox.length;
+  }
+  /** Whether this tab is the one that is connected, for all tabs of this browser. */
+  get leader() {
+    return this.#tabs.leader;
   }
   /** collection gives the rows of a followed table. */
   collection(entity) {
     const found = this.#collections.get(entity);
-    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or to options.entities`);
+    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or options`);
     return found;
   }
   /** on adds a listener and returns the function that removes it. */
   on(name, listener) {
     return this.#emitter.on(name, listener);
   }
-  /** start follows the server, until stop. */
+  /** start follows the server, until stop; also again after it refused. */
   start() {
-    this.#follower.start();
+    if (this.#started) return this.#greet();
+    const { signal } = this.#started = new AbortController();
+    onWake(() => (this.#follower.wake(), this.#pusher.kick()), signal);
+    addEventListener("pagehide", () => void this.#tabs.leave(), { signal });
+    addEventListener("pageshow", (e) => e.persisted && void this.#join(), { signal });
+    this.#tell("connecting");
+    void this.#replica.open().then(() => this.#join());
   }
-  /** stop ends the connection; the rows stay as they are. */
-  stop() {
+  /** stop ends the connection, or leaves it to another tab; the rows stay as they are. */
+  async stop() {
+    this.#started?.abort();
+    this.#started = void 0;
+    await this.#tabs.leave();
+    this.#tell("stopped");
+  }
+  /** clear stops, and forgets all rows and all edits, sent or not, in every tab: for signing out. */
+  async clear() {
+    this.#tabs.post({ cleared: true });
+    await this.stop();
+    await this.#tabs.alone(() => this.#replica.clear());
+  }
+  async #join() {
+    if (!this.#started) return;
+    this.#tabs.join(this.#replica.persistent);
+    await this.#replica.load();
+    this.#ready();
+    this.#greet();
+  }
+  #greet() {
+    const hello = [...this.#collections.keys()];
+    if (this.leader) this.#follow(hello);
+    else this.#tabs.post({ hello });
+  }
+  async #lead(alone) {
+    this.#replica.alone = alone;
+    await this.#replica.load();
+    if (!this.leader) return;
+    this.#follow([]);
+    this.#pusher.start();
+  }
+  #follow(entities) {
+    this.#follower.follow([...this.#collections.keys(), ...entities], this.#replica.cursors);
+  }
+  async #resign() {
     this.#follower.stop();
+    this.#pusher.stop();
+    await this.#replica.idle();
   }
-  #replace(snapshots) {
-    const ids = /* @__PURE__ */ new Map();
-    for (const { entity, changes } of snapshots) ids.set(entity, this.#collections.get(entity)?.rows.replace(changes) ?? []);
-    this.#tell(ids);
-  }
-  #apply(changes) {
-    const ids = /* @__PURE__ */ new Map();
-    for (const change of changes) {
-      if (!this.#collections.get(change.entity)?.rows.apply(change)) continue;
-      ids.set(change.entity, (ids.get(change.entity) ?? /* @__PURE__ */ new Set()).add(change.entity_id));
+  #heard({ hello, status: status2, cleared, ...written }) {
+    if (cleared) void this.stop().then(() => this.#replica.forget());
+    if (status2 && !this.leader) this.#tell(status2);
+    if (hello && this.leader) {
+      this.#follow(hello);
+      this.#tabs.post({ status: this.#status, ...this.#replica.shared ? {} : this.#replica.everything() });
     }
-    this.#tell(ids);
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {
+    });
   }
-  /** Listeners are told when all is in place, so that they never see half of a transaction. */
-  #tell(changed) {
-    for (const [entity, ids] of changed) {
-      const event = { entity, ids: [...ids], source: "remote" };
-      if (!event.ids.length) continue;
-      this.#collections.get(entity)?.tell();
-      this.#emitter.emit("change", event);
-    }
+  #tell(status2) {
+    if (status2 === this.#status) return;
+    this.#status = status2;
+    this.#emitter.emit("status", { status: status2, persistent: this.persistent });
+  }
+  #edit(entity, action, id, data) {
+    if (!this.#asked) void navigator.storage?.persist?.().catch(() => {
+    });
+    this.#asked = true;
+    const { entry, stored } = this.#replica.edit(entity, action, id, data);
+    const { mutation_id } = entry;
+    const settled = new Promise((done) => this.#waiting.set(mutation_id, done));
+    stored.catch(() => {
+    });
+    return { id, mutation_id, persisted: stored, settled };
+  }
+  #outcome(outcome) {
+    const { status: status2, mutation_id } = outcome;
+    this.#waiting.get(mutation_id)?.(outcome);
+    this.#waiting.delete(mutation_id);
+    if (status2 === "rejected") this.#emitter.emit("rejected", outcome);
+    else if (status2 !== "applied") this.#emitter.emit("conflict", outcome);
   }
 };
 function createClient(options) {
-  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow, for example entities: ["todos"]');
-  return new Client({ base: options.base.replace(/\/+$/, ""), entities: [...new Set(options.entities)] });
+  if (!options.entities.length) throw new Error("gormsync: no entities: name the tables to follow");
+  return new Client({ ...options, base: options.base.replace(/\/+$/, ""), entities: [...new Set(options.entities)] });
 }
 
 // src/dom.ts
 function domEvents(client, prefix = "sync") {
   const dispatch = (name, detail) => document.body.dispatchEvent(new CustomEvent(`${prefix}:${name}`, { bubbles: true, detail }));
   client.on("change", (event) => dispatch(`${event.entity}:changed`, event));
-  client.on("status", (event) => dispatch("status", event));
+  for (const name of ["status", "pending", "conflict", "rejected"]) client.on(name, (event) => dispatch(name, event));
+}
+
+// src/form.ts
+function fieldsOf(form) {
+  const row = {};
+  for (const field of form.elements) {
+    const { name, type, value } = field;
+    const { checked, valueAsNumber } = field;
+    if (!name || field.matches(":disabled") || /^(submit|button|reset|image|file)$/.test(type)) continue;
+    if (type === "checkbox") row[name] = checked;
+    else if (type === "number" || type === "range") row[name] = value === "" ? null : valueAsNumber;
+    else if (type !== "radio" || checked) row[name] = value;
+  }
+  return row;
+}
+function forms(client) {
+  document.addEventListener("submit", (e) => {
+    const form = e.target;
+    const { syncForm, syncId, syncAction } = form.dataset;
+    if (!syncForm || e.defaultPrevented) return;
+    e.preventDefault();
+    const { id = syncId, ...fields } = fieldsOf(form);
+    const rows = client.collection(syncForm);
+    if (syncAction === "delete") rows.delete(String(id));
+    else if (id) rows.update(String(id), fields);
+    else {
+      rows.insert(fields);
+      form.reset();
+    }
+  });
 }
 export {
   createClient,
-  domEvents
+  domEvents,
+  forms
 };

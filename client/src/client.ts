@@ -1,21 +1,39 @@
-import { Collection } from './collection';
+import { Collection, type Mutation } from './collection';
 import { Emitter } from './emitter';
 import { Follower } from './follower';
+import type { Outcome } from './outbox';
+import { Pusher } from './pusher';
+import { Replica, type Source, type Written } from './replica';
 import type { Status } from './state';
-import type { Change, Row, Snapshot } from './wire';
+import { Tabs } from './tabs';
+import { onWake } from './wake';
+import type { Action, Row } from './wire';
 
 /** Rows of one entity became others: created, changed or deleted. */
 export interface ChangeEvent {
   entity: string;
   ids: string[];
-  /** Who changed them: `remote` is the server. */
-  source: 'remote';
+  /** Who changed them: somebody else (`remote`), this tab (`local`) or another tab of this browser (`tab`). */
+  source: Source;
+}
+
+/** Where the client stands. */
+export interface StatusEvent {
+  status: Status;
+  /** Whether edits survive a reload; false in browsers that do not let the page store anything. */
+  persistent: boolean;
 }
 
 /** The events of a client by name. */
 export interface ClientEvents {
   change: ChangeEvent;
-  status: { status: Status };
+  /** An edit met another one: `status` is `conflict` when it was dropped, `merged` when some of its fields stand. */
+  conflict: Outcome;
+  /** An edit was refused, or could not be stored, and is taken back. */
+  rejected: Outcome;
+  status: StatusEvent;
+  /** The number of edits that the server has not answered. */
+  pending: { pending: number };
 }
 
 /** What a client needs to know. */
@@ -24,33 +42,91 @@ export interface ClientOptions {
   base: string;
   /** The tables to follow. */
   entities: string[];
+  /** Who is signed in: each user has a database of its own in the browser. Defaults to nobody. */
+  user?: string;
 }
 
-/** Client holds the rows of some tables and keeps them as the server has them. */
+interface Message extends Written {
+  /** A tab came, and follows these entities. */
+  hello?: string[];
+  status?: Status;
+  cleared?: true;
+}
+
+/** Client holds the rows of some tables, keeps them as the server has them, and brings this device's edits there. */
 export class Client {
   readonly #emitter = new Emitter<ClientEvents>();
   readonly #collections: Map<string, Collection>;
+  readonly #replica: Replica;
   readonly #follower: Follower;
+  readonly #pusher: Pusher;
+  readonly #tabs: Tabs<Message>;
+  readonly #waiting = new Map<string, (outcome: Outcome) => void>();
+  #status: Status = 'stopped';
+  #asked = false;
+  #started: AbortController | undefined;
+  #ready = () => {};
+  /** Fulfilled when the rows that the browser had stored are there. */
+  readonly ready = new Promise<void>((done) => (this.#ready = done));
 
   /** @internal createClient checks the options. */
-  constructor(options: ClientOptions) {
-    this.#collections = new Map(options.entities.map((entity) => [entity, new Collection()]));
-    this.#follower = new Follower(options.base, options.entities, {
-      snapshots: (snapshots) => this.#replace(snapshots),
-      changes: (changes) => this.#apply(changes),
-      status: (status) => this.#emitter.emit('status', { status }),
+  constructor({ base, entities, user = '' }: ClientOptions) {
+    const name = `gormsync ${base} ${user}`;
+    this.#replica = new Replica(name, {
+      changed: (entity, ids, source) => {
+        this.#collections.get(entity)?.tell();
+        this.#emitter.emit('change', { entity, ids, source });
+      },
+      pending: (pending) => this.#emitter.emit('pending', { pending }),
+      outcome: (outcome) => this.#outcome(outcome),
+      written: (written) => {
+        this.#tabs.post(written);
+        if (written.outbox) this.#pusher.kick();
+      },
+    });
+    this.#collections = new Map(entities.map((entity) => [entity, new Collection(this.#replica.table(entity), (action, id, data) => this.#edit(entity, action, id, data))]));
+    this.#follower = new Follower(base, {
+      loading: () => this.#replica.loading(),
+      snapshots: (snapshots, cursors) => this.#replica.replace(snapshots, cursors),
+      changes: (changes, cursors) => void this.#replica.apply(changes, cursors),
+      status: (status) => {
+        this.#tell(status);
+        this.#tabs.post({ status });
+        if (status === 'live') this.#pusher.kick();
+      },
+    });
+    this.#pusher = new Pusher(base, this.#replica, (reason) => this.#follower.refuse(reason));
+    this.#tabs = new Tabs(name, {
+      lead: (alone) => void this.#lead(alone),
+      resign: () => this.#resign(),
+      heard: (message) => this.#heard(message),
     });
   }
 
   /** `live` while the server is followed; see Status. */
   get status(): Status {
-    return this.#follower.status;
+    return this.#status;
+  }
+
+  /** Whether edits survive a reload of the page. */
+  get persistent(): boolean {
+    return this.#replica.persistent;
+  }
+
+  /** The number of edits that the server has not answered. */
+  get pending(): number {
+    return this.#replica.outbox.length;
+  }
+
+  /** Whether this tab is the one that is connected, for all tabs of this browser. */
+  get leader(): boolean {
+    return this.#tabs.leader;
   }
 
   /** collection gives the rows of a followed table. */
   collection<T extends object = Row>(entity: string): Collection<T> {
     const found = this.#collections.get(entity);
-    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or to options.entities`);
+    if (!found) throw new Error(`gormsync: "${entity}" is not followed: add it to data-entities or options`);
     return found as unknown as Collection<T>;
   }
 
@@ -59,44 +135,102 @@ export class Client {
     return this.#emitter.on(name, listener);
   }
 
-  /** start follows the server, until stop. */
+  /** start follows the server, until stop; also again after it refused. */
   start(): void {
-    this.#follower.start();
+    if (this.#started) return this.#greet();
+    const { signal } = (this.#started = new AbortController());
+    onWake(() => (this.#follower.wake(), this.#pusher.kick()), signal);
+    // A page in the back/forward cache must hold nothing that others want.
+    addEventListener('pagehide', () => void this.#tabs.leave(), { signal });
+    addEventListener('pageshow', (e) => e.persisted && void this.#join(), { signal });
+    this.#tell('connecting');
+    void this.#replica.open().then(() => this.#join());
   }
 
-  /** stop ends the connection; the rows stay as they are. */
-  stop(): void {
+  /** stop ends the connection, or leaves it to another tab; the rows stay as they are. */
+  async stop(): Promise<void> {
+    this.#started?.abort();
+    this.#started = undefined;
+    await this.#tabs.leave();
+    this.#tell('stopped');
+  }
+
+  /** clear stops, and forgets all rows and all edits, sent or not, in every tab: for signing out. */
+  async clear(): Promise<void> {
+    this.#tabs.post({ cleared: true });
+    await this.stop();
+    await this.#tabs.alone(() => this.#replica.clear()); // when the leader has written its last
+  }
+
+  async #join(): Promise<void> {
+    if (!this.#started) return;
+    this.#tabs.join(this.#replica.persistent);
+    await this.#replica.load();
+    this.#ready();
+    this.#greet();
+  }
+
+  #greet(): void {
+    const hello = [...this.#collections.keys()];
+    if (this.leader) this.#follow(hello);
+    else this.#tabs.post({ hello });
+  }
+
+  async #lead(alone: boolean): Promise<void> {
+    this.#replica.alone = alone;
+    await this.#replica.load();
+    if (!this.leader) return;
+    this.#follow([]);
+    this.#pusher.start();
+  }
+
+  #follow(entities: readonly string[]): void {
+    this.#follower.follow([...this.#collections.keys(), ...entities], this.#replica.cursors);
+  }
+
+  async #resign(): Promise<void> {
     this.#follower.stop();
+    this.#pusher.stop();
+    await this.#replica.idle();
   }
 
-  #replace(snapshots: Snapshot[]): void {
-    const ids = new Map<string, string[]>();
-    for (const { entity, changes } of snapshots) ids.set(entity, this.#collections.get(entity)?.rows.replace(changes) ?? []);
-    this.#tell(ids);
-  }
-
-  #apply(changes: Change[]): void {
-    const ids = new Map<string, Set<string>>();
-    for (const change of changes) {
-      if (!this.#collections.get(change.entity)?.rows.apply(change)) continue;
-      ids.set(change.entity, (ids.get(change.entity) ?? new Set()).add(change.entity_id));
+  #heard({ hello, status, cleared, ...written }: Message): void {
+    if (cleared) void this.stop().then(() => this.#replica.forget());
+    if (status && !this.leader) this.#tell(status);
+    if (hello && this.leader) {
+      this.#follow(hello);
+      this.#tabs.post({ status: this.#status, ...(this.#replica.shared ? {} : this.#replica.everything()) });
     }
-    this.#tell(ids);
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {}); // it is read again before each push
   }
 
-  /** Listeners are told when all is in place, so that they never see half of a transaction. */
-  #tell(changed: Map<string, Iterable<string>>): void {
-    for (const [entity, ids] of changed) {
-      const event: ChangeEvent = { entity, ids: [...ids], source: 'remote' };
-      if (!event.ids.length) continue;
-      this.#collections.get(entity)?.tell();
-      this.#emitter.emit('change', event);
-    }
+  #tell(status: Status): void {
+    if (status === this.#status) return;
+    this.#status = status;
+    this.#emitter.emit('status', { status, persistent: this.persistent });
+  }
+
+  #edit(entity: string, action: Action, id: string, data: Row | null): Mutation {
+    if (!this.#asked) void navigator.storage?.persist?.().catch(() => {}); // after an action of the user, as browsers want it
+    this.#asked = true;
+    const { entry, stored } = this.#replica.edit(entity, action, id, data);
+    const { mutation_id } = entry;
+    const settled = new Promise<Outcome>((done) => this.#waiting.set(mutation_id, done));
+    stored.catch(() => {}); // the event 'rejected' tells those who do not wait
+    return { id, mutation_id, persisted: stored, settled };
+  }
+
+  #outcome(outcome: Outcome): void {
+    const { status, mutation_id } = outcome;
+    this.#waiting.get(mutation_id)?.(outcome);
+    this.#waiting.delete(mutation_id);
+    if (status === 'rejected') this.#emitter.emit('rejected', outcome);
+    else if (status !== 'applied') this.#emitter.emit('conflict', outcome);
   }
 }
 
 /** createClient makes a client; it does nothing before start. */
 export function createClient(options: ClientOptions): Client {
-  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow, for example entities: ["todos"]');
-  return new Client({ base: options.base.replace(/\/+$/, ''), entities: [...new Set(options.entities)] });
+  if (!options.entities.length) throw new Error('gormsync: no entities: name the tables to follow');
+  return new Client({ ...options, base: options.base.replace(/\/+$/, ''), entities: [...new Set(options.entities)] });
 }

@@ -1,47 +1,43 @@
+import { openEvents, openSocket, type Link } from './link';
 import { load, LoadError } from './load';
-import { Socket } from './socket';
-import { initial, next, status, type Effect, type Event, type Machine, type Status } from './state';
-import { backoff, timeout } from './timing';
-import { onWake } from './wake';
-import { changesOf, judgeError, ping, socketURL, subscribe, type Change, type ServerFrame, type Snapshot } from './wire';
+import { initial, next, status, viaEvents, type Effect, type Event, type Machine, type Status } from './state';
+import { timeout } from './timing';
+import { changesOf, judgeError, ping, subscribe, type Change, type ServerFrame, type Snapshot } from './wire';
+
+/** A place in the feed for each entity that has one. */
+export type Cursors = Record<string, string>;
 
 /** What a follower hands on. */
 export interface Receiver {
-  /** All rows of the entities: they take the place of what was known. */
-  snapshots(snapshots: Snapshot[]): void;
-  /** The changes of whole transactions, in an order that is right for every row. */
-  changes(changes: Change[]): void;
+  /** Snapshots are being taken. */
+  loading(): void;
+  /** All rows of some entities: they take the place of what was known of these. The promise is fulfilled when they have. */
+  snapshots(snapshots: Snapshot[], cursors: Cursors): Promise<void>;
+  /** The changes of whole transactions, in an order that is right for every row, and the place behind them. */
+  changes(changes: Change[], cursors: Cursors): void;
   /** Another status. */
   status(status: Status): void;
 }
 
-/** Follower carries out what the state machine says: it is the only place with timers and connections. */
+/** Follower carries out what the state machine says. It keeps a place, but no rows. */
 export class Follower {
   readonly #base: string;
-  readonly #entities: readonly string[];
   readonly #receiver: Receiver;
-  readonly #socket: Socket;
   #machine: Machine = initial;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #link: Link | undefined;
   #loading = new AbortController();
-  #asleep = () => {};
-  /** The place in the feed from which each entity follows. */
-  #cursors: Record<string, string> = {};
+  readonly #entities = new Set<string>();
+  #cursors: Cursors = {};
   /** The beginning of a transaction that spans frames. */
   #begun: Change[] = [];
 
-  constructor(base: string, entities: readonly string[], receiver: Receiver) {
+  constructor(
+    base: string,
+    receiver: Receiver,
+  ) {
     this.#base = base;
-    this.#entities = entities;
     this.#receiver = receiver;
-    this.#socket = new Socket(socketURL(base), {
-      opened: () => this.#on('opened'),
-      closed: (verdict, reason) => {
-        if (verdict === 'refused') console.error(`gormsync: the server closed the connection for good: ${reason}`);
-        this.#on(verdict);
-      },
-      received: (data) => this.#received(data),
-    });
   }
 
   /** What to tell people. */
@@ -49,16 +45,27 @@ export class Follower {
     return status(this.#machine);
   }
 
-  /** start begins to follow. */
-  start(): void {
-    this.#asleep();
-    this.#asleep = onWake(() => this.#on('wake'));
+  /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
+  follow(entities: Iterable<string>, cursors: Cursors): void {
+    const before = this.#entities.size;
+    for (const entity of entities) this.#entities.add(entity);
+    if (this.status !== 'stopped') return this.#entities.size > before ? this.#on('added') : undefined;
+    this.#cursors = { ...cursors };
     this.#on('start');
   }
 
-  /** stop ends it; rows already handed on stay. */
+  /** wake looks at once whether the connection lives, or tries again. */
+  wake(): void {
+    this.#on('wake');
+  }
+
+  /** refuse ends it until the next start: the server does not want us. */
+  refuse(reason: string): void {
+    this.#failed('refused', reason);
+  }
+
+  /** stop ends it. */
   stop(): void {
-    this.#asleep();
     this.#on('stop');
   }
 
@@ -75,76 +82,89 @@ export class Follower {
   #arm(): void {
     clearTimeout(this.#timer);
     const ms = timeout(this.#machine, Math.random());
-    if (ms !== null) this.#timer = setTimeout(() => this.#on('timer'), ms);
+    if (ms !== undefined) this.#timer = setTimeout(() => this.#on('timer'), ms);
   }
 
   readonly #effects: Record<Effect, () => void> = {
-    load: () => void this.#load(),
-    abort: () => this.#loading.abort(),
-    connect: () => this.#socket.open(0),
-    reconnect: () => this.#socket.open(backoff(this.#machine.failures, Math.random())),
-    hurry: () => this.#socket.hurry(),
-    disconnect: () => this.#socket.close(),
-    subscribe: () => {
+    drop: () => {
+      this.#loading.abort();
+      this.#link?.close();
       this.#begun = [];
-      this.#socket.send(subscribe(this.#cursors));
     },
-    ping: () => this.#socket.send(ping),
+    load: () => {
+      this.#effects.drop();
+      void this.#load();
+    },
+    connect: () => {
+      const on = {
+        opened: () => this.#on('opened'),
+        failed: (verdict: 'failed' | 'refused' | 'reset', reason: string) => this.#failed(verdict, reason),
+        received: (frame: string) => this.#received(frame),
+      };
+      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
+    },
+    subscribe: () => this.#link?.send(subscribe(this.#cursors)),
+    ping: () => this.#link?.send(ping),
   };
 
   async #load(): Promise<void> {
     const { signal } = (this.#loading = new AbortController());
+    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
     try {
-      const snapshots = await load(this.#base, this.#entities, signal, () => signal.aborted || this.#on('progress'));
-      signal.throwIfAborted();
-      this.#cursors = Object.fromEntries(snapshots.map((s) => [s.entity, s.cursor]));
-      this.#receiver.snapshots(snapshots);
-      this.#on('loaded');
+      if (missing.length) {
+        this.#receiver.loading();
+        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on('progress'));
+        signal.throwIfAborted();
+        for (const entity of missing) this.#cursors[entity] = cursor;
+        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
+      } else await null;
+      if (!signal.aborted) this.#on('loaded');
     } catch (error) {
-      if (!signal.aborted) this.#failed(error);
+      if (!signal.aborted) this.#failed(error instanceof LoadError ? error.verdict : 'failed', String(error));
     }
   }
 
-  #failed(error: unknown): void {
-    const verdict = error instanceof LoadError ? error.verdict : 'failed';
-    if (verdict === 'refused') console.error(String(error));
-    else console.warn(`gormsync: no snapshot, trying again: ${String(error)}`);
+  #failed(verdict: 'failed' | 'refused' | 'reset', reason: string): void {
+    console.warn(`gormsync: ${verdict}: ${reason}`);
+    if (verdict === 'reset') this.#cursors = {};
     this.#on(verdict);
   }
 
   #received(data: string): void {
-    let event: Event = 'failed'; // whatever cannot be taken in is asked for again, from the last cursor
     try {
       const frame = JSON.parse(data) as ServerFrame;
       this.#take(frame);
-      event = this.#meaning(frame);
-    } catch (error) {
-      console.error(`gormsync: unreadable frame: ${String(error)}`);
+      this.#mean(frame);
+    } catch (error) { // whatever cannot be taken in is asked for again, from the last cursor
+      this.#failed('failed', `unreadable frame: ${String(error)}`);
     }
-    this.#on(event);
   }
 
-  #meaning(frame: ServerFrame): Event {
-    if (frame.type === 'subscribed' || frame.type === 'reset') return frame.type;
-    if (frame.type !== 'error') return 'heard';
-    console.warn(`gormsync: the server reports ${frame.code}: ${frame.message}`);
-    return judgeError(frame.code) ?? 'heard';
+  #mean(frame: ServerFrame): void {
+    if (frame.type === 'reset') {
+      for (const entity of frame.entities ?? this.#entities) delete this.#cursors[entity];
+      return this.#on('reset');
+    }
+    const verdict = frame.type === 'error' && judgeError(frame.code);
+    if (verdict) this.#failed(verdict, `${frame.code}: ${frame.message}`);
+    else this.#on(frame.type === 'subscribed' ? 'subscribed' : 'heard');
   }
 
-  /** The cursor moves only after the changes before it are handed on, and never in the middle of a transaction. */
+  /** The cursor moves only with the changes before it, and never in the middle of a transaction. */
   #take(frame: ServerFrame): void {
-    if (frame.type === 'heartbeat' && !this.#begun.length) this.#moveTo(frame.cursor, this.#entities);
     const changes = changesOf(frame);
     this.#begun.push(...changes);
-    if (!changes.length || ('more' in frame && frame.more)) return;
+    if ('more' in frame && frame.more) return;
+    if (frame.type === 'heartbeat' && !this.#begun.length) this.#moveTo(frame.cursor, frame.entities ?? this.#entities);
+    else if (!changes.length) return;
     const whole = this.#begun.splice(0);
-    this.#receiver.changes(whole);
-    if ('cursor' in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
+    if (whole.length && 'cursor' in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
+    this.#receiver.changes(whole, { ...this.#cursors });
   }
 
   /** While entities stand at different places, a cursor speaks only for those that it came with. */
-  #moveTo(cursor: string, entities: readonly string[]): void {
+  #moveTo(cursor: string, entities: Iterable<string>): void {
     const together = new Set(Object.values(this.#cursors)).size === 1;
-    for (const entity of together ? this.#entities : entities) this.#cursors[entity] = cursor;
+    for (const entity of together ? Object.keys(this.#cursors) : entities) this.#cursors[entity] = cursor;
   }
 }

@@ -1,7 +1,10 @@
 // gormsync-client as an ES module, for pages with a bundler. The script for a
 // plain script tag is script.ts.
-export { createClient, type ChangeEvent, type Client, type ClientEvents, type ClientOptions } from './client';
-export type { Collection } from './collection';
+export { createClient, type ChangeEvent, type Client, type ClientEvents, type ClientOptions, type StatusEvent } from './client';
+export type { Collection, Mutation } from './collection';
 export { domEvents } from './dom';
+export { forms } from './form';
+export type { Outcome } from './outbox';
+export type { Source } from './replica';
 export type { Status } from './state';
-export type { Row } from './wire';
+export type { Action, Conflict, Refusal, Row } from './wire';

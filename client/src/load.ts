@@ -1,32 +1,37 @@
-import { judgeStatus, snapshotURL, type Snapshot } from './wire';
+import { judgeStatus, pullURL, snapshotURL, type Snapshot } from './wire';
 
-/** LoadError is a snapshot that could not be had, and what that means for the follower. */
+/** LoadError is an answer that could not be had, and what that means for the follower. */
 export class LoadError extends Error {
-  override readonly name = 'LoadError';
-  constructor(readonly verdict: 'failed' | 'refused', message: string) {
+  constructor(readonly verdict: 'failed' | 'refused' | 'reset', message: string, readonly status = 0) {
     super(message);
   }
 }
 
-/** load takes a snapshot of every entity. onProgress is called as bytes arrive. */
-export function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<Snapshot[]> {
-  return Promise.all(entities.map((entity) => loadOne(snapshotURL(base, entity), signal, onProgress)));
+/** ask fetches and fails with a LoadError unless the answer is a good one. */
+export async function ask(url: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(url, { cache: 'no-store', ...init });
+  if (response.ok) return response;
+  const { message } = (await response.json().catch(() => ({}))) as { message?: string };
+  throw new LoadError(judgeStatus(response.status), `${init.method ?? 'GET'} ${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
 
-async function loadOne(url: string, signal: AbortSignal, onProgress: () => void): Promise<Snapshot> {
-  const response = await fetch(url, { signal, cache: 'no-store', headers: { accept: 'application/json' } });
-  if (!response.ok || !response.body) throw new LoadError(judgeStatus(response.status), await describe(response));
-  const watch = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, out) {
-      onProgress();
-      out.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(watch)).json() as Promise<Snapshot>;
-}
-
-async function describe(response: Response): Promise<string> {
-  const answer = (await response.json().catch(() => ({}))) as { message?: string };
-  const hint = response.status === 404 ? ' Is the entity tracked, and may this user read it?' : '';
-  return `gormsync: GET ${response.url} answered ${response.status}: ${answer.message ?? response.statusText}${hint}`;
+/**
+ * load takes a snapshot of every entity, and before that the cursor from which
+ * they are to be followed: what changes meanwhile is then told again.
+ * onProgress is called as bytes arrive.
+ */
+export async function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{ cursor: string; snapshots: Snapshot[] }> {
+  const now = await ask(pullURL(base, entities, 'now'), { signal });
+  const { cursor } = (await now.json()) as { cursor: string };
+  const one = async (entity: string) => {
+    const response = await ask(snapshotURL(base, entity), { signal });
+    const watch = new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, out) {
+        onProgress();
+        out.enqueue(chunk);
+      },
+    });
+    return new Response(response.body?.pipeThrough(watch)).json() as Promise<Snapshot>;
+  };
+  return { cursor, snapshots: await Promise.all(entities.map(one)) };
 }

@@ -1,57 +1,81 @@
-import type { Change, Row } from './wire';
+import type { Entry, Held } from './outbox';
+import type { Row } from './wire';
 
-interface Held {
-  version: number;
-  /** null: the row was deleted. It is kept so that an older change cannot bring it back. */
-  data: Row | null;
-}
+/** same compares rows by value. */
+export const same = (a: Row | undefined, b: Row | undefined) => a === b || JSON.stringify(a) === JSON.stringify(b);
 
-/** Rows holds the rows of one entity by id. */
+/**
+ * Rows is one table as this device sees it: the server's rows, and on top of
+ * them, in their order, the edits that the server has not answered. To take an
+ * edit back is to leave it out.
+ */
 export class Rows {
   #held = new Map<string, Held>();
+  #edits: readonly Entry[] = [];
+  #over = new Map<string, Row | null>();
+  #stale = false;
   #list: readonly Row[] | null = null;
 
-  /**
-   * apply takes one change and reports whether the row is another one now. A
-   * change older than what is held is ignored: versions of a row only grow, so
-   * it was delivered a second time.
-   */
-  apply(change: Change): boolean {
-    const data = change.action === 'delete' ? null : change.data;
-    const held = this.#held.get(change.entity_id);
-    if (held && change.version < held.version) return false;
-    this.#held.set(change.entity_id, { version: change.version, data });
-    return this.#differs(held?.data ?? null, data);
+  /** held is what the server said of a row. */
+  held(id: string): Held | undefined {
+    return this.#held.get(id);
+  }
+
+  /** known is every row that the server spoke of. */
+  known(): Iterable<Held> {
+    return this.#held.values();
   }
 
   /**
-   * replace puts a snapshot in the place of everything held and returns the ids
-   * of the rows that differ. What was held before has no say: after a restored
-   * backup the versions may be smaller than they were.
+   * put takes the server's word on a row, unless it is older than what is held:
+   * versions of a row only grow, so then it was delivered a second time.
    */
-  replace(snapshot: readonly Change[]): string[] {
-    const before = this.#held;
-    this.#held = new Map();
-    this.#list = null;
-    for (const change of snapshot) this.apply(change);
-    const ids = new Set([...before.keys(), ...this.#held.keys()]);
-    return [...ids].filter((id) => this.#differs(before.get(id)?.data ?? null, this.#held.get(id)?.data ?? null));
+  put(row: Held): void {
+    if (row.version < (this.#held.get(row.id)?.version ?? 0)) return;
+    this.#held.set(row.id, row);
+    this.#changed();
   }
 
-  /** get is the row with that id. */
+  /**
+   * clear forgets what the server said. What comes after may be older: after a
+   * restored backup versions are smaller than they were.
+   */
+  clear(): void {
+    this.#held.clear();
+    this.#changed();
+  }
+
+  /** edit lays these edits over the rows, instead of those before. */
+  edit(edits: readonly Entry[]): void {
+    this.#edits = edits;
+    this.#changed();
+  }
+
+  /** get is the row with that id, edits included. */
   get(id: string): Row | undefined {
-    return this.#held.get(id)?.data ?? undefined;
+    if (this.#stale) this.#lay();
+    return (this.#over.has(id) ? this.#over.get(id) : this.#held.get(id)?.data) ?? undefined;
   }
 
-  /** all lists the rows. It is the same array until a row changes. */
+  /** all lists the rows. It is the same array until something changes. */
   all(): readonly Row[] {
-    this.#list ??= [...this.#held.values()].flatMap<Row>((held) => held.data ?? []);
-    return this.#list;
+    if (this.#stale) this.#lay();
+    return (this.#list ??= [...new Set([...this.#held.keys(), ...this.#over.keys()])].flatMap<Row>((id) => this.get(id) ?? []));
   }
 
-  #differs(before: Row | null, after: Row | null): boolean {
-    if (JSON.stringify(before) === JSON.stringify(after)) return false;
+  #changed(): void {
+    this.#stale = true;
     this.#list = null;
-    return true;
+  }
+
+  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
+  #lay(): void {
+    this.#stale = false;
+    this.#over.clear();
+    for (const { id, action, data } of this.#edits) {
+      const before = this.get(id);
+      const after = action === 'create' ? { id, ...before, ...data } : action === 'update' && before ? { ...before, ...data } : null;
+      this.#over.set(id, after);
+    }
   }
 }

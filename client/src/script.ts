@@ -1,6 +1,7 @@
 // The whole client for `<script src="/api/sync/client.js" data-entities="todos"></script>`.
 import { createClient, type Client } from './client';
 import { domEvents } from './dom';
+import { forms } from './form';
 
 declare global {
   interface Window {
@@ -14,8 +15,10 @@ const script = document.currentScript as HTMLScriptElement | null;
 /** Reads the script's own tag: it was loaded from `<base>/sync/client.js`. */
 function fromTag(tag: HTMLScriptElement): Client {
   const names = (tag.dataset['entities'] ?? '').split(',').map((name) => name.trim());
-  const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean) });
-  domEvents(client, tag.dataset['eventPrefix']);
+  const { user = '', eventPrefix } = tag.dataset;
+  const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean), user });
+  domEvents(client, eventPrefix);
+  forms(client);
   return client;
 }
 
@@ -26,7 +29,7 @@ function whenRead(start: () => void): void {
 }
 
 if (!script?.src) {
-  console.error('gormsync: load the client by <script src="…/sync/client.js" data-entities="…">; in a module import gormsync-client instead');
+  console.error('gormsync: load it by <script src="…/client.js" data-entities="…">, or import gormsync-client');
 } else if (!window.gormsync) { // a second tag, or the same one run again by a page swap, changes nothing
   const client = (window.gormsync = fromTag(script));
   whenRead(() => client.start());

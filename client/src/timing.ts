@@ -1,4 +1,4 @@
-import type { Machine } from './state';
+import type { Machine, State } from './state';
 
 const second = 1000;
 const firstCeiling = second;
@@ -10,24 +10,18 @@ const lastCeiling = 30 * second;
  * do not all arrive in the same moment.
  */
 export function backoff(failures: number, random: number): number {
-  if (failures === 0) return 0;
-  return random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
+  return failures && random * Math.min(lastCeiling, firstCeiling * 2 ** (failures - 1));
 }
 
-/** timeout is how long a machine may stay in its state before the event 'timer'; null is for ever. */
-export function timeout({ state, failures }: Machine, random: number): number | null {
-  switch (state) {
-    case 'waiting':
-      return backoff(failures, random);
-    case 'loading': // without a byte arriving
-      return 30 * second;
-    case 'subscribing':
-      return 10 * second;
-    case 'live': // the server's heartbeat comes every 25 s; then we ask
-      return 25 * second;
-    case 'probing':
-      return 5 * second;
-    default:
-      return null;
-  }
+/** timeout is how long a machine may stay in its state before the event 'timer'; undefined is for ever. */
+export function timeout({ state, failures }: Machine, random: number): number | undefined {
+  const times: Partial<Record<State, number>> = {
+    waiting: backoff(failures, random),
+    loading: 30 * second, // without a byte arriving
+    connecting: 10 * second,
+    subscribing: 10 * second,
+    live: 30 * second, // the server's heartbeat comes every 25 s; then we ask
+    probing: 5 * second,
+  };
+  return times[state];
 }

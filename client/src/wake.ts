@@ -1,14 +1,9 @@
 /**
  * onWake calls back in the moments in which a connection may have died
  * unnoticed or a new one may succeed: the network is back, the page is shown
- * again, the browser took it out of its back/forward cache. It returns the
- * function that ends that.
+ * again. They end with the signal.
  */
-export function onWake(call: () => void): () => void {
-  const end = new AbortController();
-  const { signal } = end;
+export function onWake(call: () => void, signal: AbortSignal): void {
   addEventListener('online', call, { signal });
-  addEventListener('pageshow', (e) => e.persisted && call(), { signal });
   document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && call(), { signal });
-  return () => end.abort();
 }

@@ -1,9 +1,18 @@
 import { type Snapshot } from './wire';
-/** LoadError is a snapshot that could not be had, and what that means for the follower. */
+/** LoadError is an answer that could not be had, and what that means for the follower. */
 export declare class LoadError extends Error {
-    readonly verdict: 'failed' | 'refused';
-    readonly name = "LoadError";
-    constructor(verdict: 'failed' | 'refused', message: string);
+    readonly verdict: 'failed' | 'refused' | 'reset';
+    readonly status: number;
+    constructor(verdict: 'failed' | 'refused' | 'reset', message: string, status?: number);
 }
-/** load takes a snapshot of every entity. onProgress is called as bytes arrive. */
-export declare function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<Snapshot[]>;
+/** ask fetches and fails with a LoadError unless the answer is a good one. */
+export declare function ask(url: string, init: RequestInit): Promise<Response>;
+/**
+ * load takes a snapshot of every entity, and before that the cursor from which
+ * they are to be followed: what changes meanwhile is then told again.
+ * onProgress is called as bytes arrive.
+ */
+export declare function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{
+    cursor: string;
+    snapshots: Snapshot[];
+}>;

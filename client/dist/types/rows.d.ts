@@ -1,21 +1,32 @@
-import type { Change, Row } from './wire';
-/** Rows holds the rows of one entity by id. */
+import type { Entry, Held } from './outbox';
+import type { Row } from './wire';
+/** same compares rows by value. */
+export declare const same: (a: Row | undefined, b: Row | undefined) => boolean;
+/**
+ * Rows is one table as this device sees it: the server's rows, and on top of
+ * them, in their order, the edits that the server has not answered. To take an
+ * edit back is to leave it out.
+ */
 export declare class Rows {
     #private;
+    /** held is what the server said of a row. */
+    held(id: string): Held | undefined;
+    /** known is every row that the server spoke of. */
+    known(): Iterable<Held>;
     /**
-     * apply takes one change and reports whether the row is another one now. A
-     * change older than what is held is ignored: versions of a row only grow, so
-     * it was delivered a second time.
+     * put takes the server's word on a row, unless it is older than what is held:
+     * versions of a row only grow, so then it was delivered a second time.
      */
-    apply(change: Change): boolean;
+    put(row: Held): void;
     /**
-     * replace puts a snapshot in the place of everything held and returns the ids
-     * of the rows that differ. What was held before has no say: after a restored
-     * backup the versions may be smaller than they were.
+     * clear forgets what the server said. What comes after may be older: after a
+     * restored backup versions are smaller than they were.
      */
-    replace(snapshot: readonly Change[]): string[];
-    /** get is the row with that id. */
+    clear(): void;
+    /** edit lays these edits over the rows, instead of those before. */
+    edit(edits: readonly Entry[]): void;
+    /** get is the row with that id, edits included. */
     get(id: string): Row | undefined;
-    /** all lists the rows. It is the same array until a row changes. */
+    /** all lists the rows. It is the same array until something changes. */
     all(): readonly Row[];
 }

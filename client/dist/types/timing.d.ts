@@ -5,5 +5,5 @@ import type { Machine } from './state';
  * do not all arrive in the same moment.
  */
 export declare function backoff(failures: number, random: number): number;
-/** timeout is how long a machine may stay in its state before the event 'timer'; null is for ever. */
-export declare function timeout({ state, failures }: Machine, random: number): number | null;
+/** timeout is how long a machine may stay in its state before the event 'timer'; undefined is for ever. */
+export declare function timeout({ state, failures }: Machine, random: number): number | undefined;

@@ -1,7 +1,6 @@
 /**
  * onWake calls back in the moments in which a connection may have died
  * unnoticed or a new one may succeed: the network is back, the page is shown
- * again, the browser took it out of its back/forward cache. It returns the
- * function that ends that.
+ * again. They end with the signal.
  */
-export declare function onWake(call: () => void): () => void;
+export declare function onWake(call: () => void, signal: AbortSignal): void;

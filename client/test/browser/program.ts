@@ -41,13 +41,18 @@ export class Program {
     });
   }
 
-  /** stop asks it to end, as Ctrl+C does, and gives its exit code. */
-  async stop(): Promise<number | null> {
+  /** Whether it runs. */
+  get running(): boolean {
+    return !!this.#process;
+  }
+
+  /** stop asks it to end, as Ctrl+C does, or kills it, and gives its exit code. */
+  async stop(signal: 'SIGINT' | 'SIGKILL' = 'SIGINT'): Promise<number | null> {
     const child = this.#process;
     this.#process = undefined;
     if (!child || child.exitCode !== null) return child?.exitCode ?? null;
     const exit = once(child, 'exit');
-    child.kill('SIGINT');
+    child.kill(signal);
     return (await exit)[0] as number | null;
   }
 

@@ -11,8 +11,8 @@ test('backoff has full jitter: anything from nothing to the ceiling', () => {
 });
 
 test('every state has its time', () => {
-  const times: Record<State, number | null> = {
-    idle: null, stopped: null, connecting: null, waiting: 2000, loading: 30_000, subscribing: 10_000, live: 25_000, probing: 5000,
+  const times: Record<State, number | undefined> = {
+    idle: undefined, stopped: undefined, connecting: 10_000, waiting: 2000, loading: 30_000, subscribing: 10_000, live: 30_000, probing: 5000,
   };
   for (const [state, ms] of Object.entries(times)) expect(timeout({ ...initial, state: state as State, failures: 3 }, 0.5), state).toBe(ms);
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { Rows } from '../../src/rows';
-import { changesOf, judgeClose, judgeError, judgeStatus, ping, snapshotURL, socketURL, subscribe, type ServerFrame, type Snapshot } from '../../src/wire';
+import { settle } from '../../src/outbox';
+import { changesOf, eventsURL, judgeClose, judgeError, judgeStatus, ping, pullURL, pushURL, snapshotURL, socketURL, subscribe, type PushResult, type ServerFrame, type Snapshot } from '../../src/wire';
 
 // The golden files are read by the Go tests too: they are what both sides mean.
 const folder = new URL('../../../testdata/wire/', import.meta.url);
@@ -12,11 +12,20 @@ test('what a follower sends', () => {
   expect(ping).toEqual(golden('ping'));
 });
 
+test('the answers to a push', () => {
+  const sent = ['m1', 'm2'].map((mutation_id, i) => ({ entity: 'todos', id: ['5', 'tmp-1'][i] as string, action: 'update' as const, data: { done: false }, mutation_id, timestamp: '2026-01-02T03:04:05Z' }));
+  const { gone, rows, outcomes } = settle(sent, sent, golden<{ results: PushResult[] }>('pushed').results);
+  expect(gone).toEqual(sent);
+  expect(rows.map((row) => [row.id, row.version])).toEqual([['5', 20], ['7', 19]]);
+  expect(outcomes.map(({ id, status, conflicts }) => [id, status, conflicts?.map((c) => [c.field, c.server_value, c.client_value])])).toEqual([
+    ['5', 'merged', [['done', true, false]]], ['7', 'applied', undefined],
+  ]);
+});
+
 test('a snapshot', () => {
   const snapshot = golden<Snapshot>('snapshot');
-  const rows = new Rows();
-  expect(rows.replace(snapshot.changes)).toEqual(['5', '4']);
-  expect(rows.get('4')).toEqual({ id: '4', title: 'Older than the log', done: true, notes: '' });
+  expect(snapshot.changes.map((c) => `${c.entity_id} ${c.version}`)).toEqual(['5 3', '4 0']);
+  expect(snapshot.changes[1]?.data).toEqual({ id: '4', title: 'Older than the log', done: true, notes: '' });
   expect(snapshot.cursor).toBe('cAQAAKoPABAAA0EeqJQ');
 });
 
@@ -36,13 +45,17 @@ test.each(Object.entries(frames))('the changes in a frame: %s', (name, want) => 
 
 test('addresses', () => {
   expect(snapshotURL('https://example.org/api', 'a b')).toBe('https://example.org/api/sync/a%20b');
+  expect(pullURL('/api', ['todos', 'lists'], 'now')).toBe('/api/sync?entities=todos%2Clists&since=now');
+  expect(eventsURL('/api', ['todos'], 'c1')).toBe('/api/sync/events?entities=todos&since=c1');
+  expect(pushURL('/api')).toBe('/api/sync');
   expect(socketURL('https://example.org/api')).toBe('wss://example.org/api/sync/ws');
   expect(socketURL('http://localhost:8080/api')).toBe('ws://localhost:8080/api/sync/ws');
 });
 
 test('who is to come back', () => {
-  expect([1000, 1006, 1009, 1012, 4008, 4029, 4100].map(judgeClose)).toEqual(['closed', 'closed', 'closed', 'closed', 'closed', 'refused', 'closed']);
+  expect([1000, 1006, 1009, 1012, 4008, 4029, 4100].map(judgeClose)).toEqual(['failed', 'failed', 'failed', 'failed', 'failed', 'refused', 'failed']);
   expect([4000, 4001, 4003, 4099].map(judgeClose)).toEqual(Array(4).fill('refused'));
+  expect(judgeStatus(410)).toBe('reset');
   expect([400, 401, 403, 404, 422].map(judgeStatus)).toEqual(Array(5).fill('refused'));
   expect([304, 408, 429, 500, 502, 503].map(judgeStatus)).toEqual(Array(6).fill('failed'));
   expect(['cursor_expired', 'forbidden', 'busy', 'bad_request'].map(judgeError)).toEqual(['reset', 'refused', 'failed', null]);

@@ -1,0 +1,4 @@
+import type { Client } from './client';
+import type { Row } from './wire';
+/** useCollection gives the rows of a followed table, and draws anew when they change. */
+export declare function useCollection<T extends object = Row>(client: Client, entity: string): readonly T[];

@@ -1,0 +1,34 @@
+import type { Cursors } from './follower';
+import type { Entry, Held } from './outbox';
+/** What a store holds. */
+export interface Saved {
+    rows: Held[];
+    outbox: Entry[];
+    cursors: Cursors;
+}
+/**
+ * Store keeps rows, edits and cursors in IndexedDB. What a method wrote is safe
+ * when its promise is fulfilled: an edit even from a crash of the machine.
+ */
+export declare class Store {
+    #private;
+    /** Whether rows are kept; false when there is room for the edits only. */
+    rows: boolean;
+    constructor(name: string);
+    /** load reads everything. */
+    load(): Promise<Saved>;
+    /** outbox reads the edits. */
+    outbox(): Promise<Entry[]>;
+    /** clientID is this device's name, made once. */
+    clientID(make: () => string): Promise<string>;
+    /** add stores an edit; behind others of its row that are gone by now it gets a base. */
+    add(entry: Entry, follows: boolean): Promise<void>;
+    /** settle removes and changes edits, and stores what their rows are now. */
+    settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
+    /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
+    page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void>;
+    /** clear forgets everything, also who this device is; or the rows and cursors only. */
+    clear(names?: readonly string[]): Promise<void>;
+    /** close gives the connection back; the next call opens another one. */
+    close(): void;
+}

@@ -1,0 +1,83 @@
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
+
+/**
+ * Entry is an edit of this device that the server has not answered yet. Behind
+ * another entry of its row it has no client_version: that is its answer's.
+ */
+export interface Entry extends PushChange {
+  /** Its place in the order of edits; absent until it is stored. */
+  seq?: number;
+}
+
+/** Held is what is known of a row: the server's word, without this device's edits. */
+export interface Held {
+  entity: string;
+  id: string;
+  version: number;
+  /** null: there is no such row. It is kept so that an older change cannot bring it back. */
+  data: Row | null;
+  /** The device that changed it last. */
+  by?: string;
+}
+
+/** What became of an edit, for whoever made it. */
+export interface Outcome {
+  entity: string;
+  /** The row's key: for a key made by the database not the one that the edit began with. */
+  id: string;
+  mutation_id: string;
+  action: Action;
+  status: 'applied' | 'merged' | 'conflict' | 'rejected';
+  /** The fields that the edit set; null for a delete. */
+  mine: Row | null;
+  /** The row as the server has it; null when there is none. */
+  theirs: Row | null;
+  /** The fields in which mine does not stand. */
+  conflicts?: Conflict[] | undefined;
+  /** Why it was refused. */
+  error?: Refusal | undefined;
+}
+
+/** What the answers to a push mean for the outbox and the rows. */
+export interface Settlement {
+  gone: Entry[];
+  /** Entries with another base or key. */
+  moved: Entry[];
+  rows: Held[];
+  outcomes: Outcome[];
+}
+
+/** nextBatch is what may be sent now: the first entries, but only one of each row, since the next one is based on its answer. */
+export function nextBatch(outbox: readonly Entry[], limit: number): Entry[] {
+  const rows = new Set<string>();
+  const first = outbox.filter(({ entity, id }) => rows.size < rows.add(JSON.stringify([entity, id])).size);
+  return first.slice(0, limit);
+}
+
+/** settle reads the answers to some entries. An entry without an answer, or with 'retry', stays. */
+export function settle(outbox: readonly Entry[], sent: readonly Entry[], results: readonly PushResult[]): Settlement {
+  const to: Settlement = { gone: [], moved: [], rows: [], outcomes: [] };
+  for (const entry of sent) {
+    const result = results.find((r) => r.mutation_id === entry.mutation_id);
+    if (!result || result.status === 'retry') continue;
+    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
+    settleOne(to, entry, behind, result as Final);
+  }
+  return to;
+}
+
+type Final = PushResult & { status: Exclude<PushResult['status'], 'retry'> };
+
+function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, version, data, conflicts, error }: Final): void {
+  const { entity } = entry;
+  if (version !== undefined && data !== undefined) to.rows.push({ entity, id, version, data });
+  const final = status === 'duplicate' ? 'applied' : status;
+  const lost = final === 'conflict' || (final === 'rejected' && entry.action === 'create');
+  for (const e of lost ? [entry, ...behind] : [entry]) {
+    to.gone.push(e);
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
+  }
+  const [next, ...later] = lost ? [] : behind;
+  if (next) to.moved.push({ ...next, id, client_version: version ?? next.client_version });
+  if (id !== entry.id) to.moved.push(...later.map((e) => ({ ...e, id })));
+}

@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest';
+import { nextBatch, settle, type Entry } from '../../src/outbox';
+import type { Action, PushResult, Row } from '../../src/wire';
+
+const entry = (seq: number, id: string, action: Action = 'update', data: Row | null = { n: seq }): Entry => ({
+  seq, entity: 'todos', id, action, data, mutation_id: `m${seq}`, timestamp: '2026-01-02T03:04:05Z',
+});
+const answer = (seq: number, status: PushResult['status'], rest: Partial<PushResult> = {}): PushResult => ({
+  id: 'a', mutation_id: `m${seq}`, status, version: 7, data: { id: 'a', n: 0 }, ...rest,
+});
+const names = (entries: readonly Entry[]) => entries.map((e) => e.mutation_id);
+
+test('a batch has the first edits in order, one of each row', () => {
+  const outbox = [entry(1, 'a'), entry(2, 'a'), entry(3, 'b'), { ...entry(4, 'a'), entity: 'lists' }, entry(5, 'c')];
+  expect(names(nextBatch(outbox, 100))).toEqual(['m1', 'm3', 'm4', 'm5']);
+  expect(names(nextBatch(outbox, 2))).toEqual(['m1', 'm3']);
+  expect(nextBatch([], 2)).toEqual([]);
+});
+
+describe('settle', () => {
+  const first = entry(1, 'a');
+  const outbox = [first, entry(2, 'b'), entry(3, 'a'), entry(4, 'a')];
+  const settled = (result: PushResult) => settle(outbox, [first], [result]);
+
+  test.each(['applied', 'merged', 'duplicate'] as const)('%s: the edit goes, the next one of the row is based on the answer', (status) => {
+    const { gone, moved, rows, outcomes } = settled(answer(1, status));
+    expect(names(gone)).toEqual(['m1']);
+    expect(moved).toEqual([{ ...entry(3, 'a'), client_version: 7 }]);
+    expect(rows).toEqual([{ entity: 'todos', id: 'a', version: 7, data: { id: 'a', n: 0 } }]);
+    expect(outcomes).toMatchObject([{ mutation_id: 'm1', status: status === 'duplicate' ? 'applied' : status, mine: { n: 1 }, theirs: { id: 'a', n: 0 } }]);
+  });
+
+  test('conflict: all edits of the row go, and each is told', () => {
+    const { gone, moved, outcomes } = settled(answer(1, 'conflict'));
+    expect(names(gone)).toEqual(['m1', 'm3', 'm4']);
+    expect(moved).toEqual([]);
+    expect(outcomes.map((o) => [o.mutation_id, o.status, o.mine, o.theirs])).toEqual([
+      ['m1', 'conflict', { n: 1 }, { id: 'a', n: 0 }], ['m3', 'conflict', { n: 3 }, { id: 'a', n: 0 }], ['m4', 'conflict', { n: 4 }, { id: 'a', n: 0 }],
+    ]);
+  });
+
+  test('rejected: only that edit goes', () => {
+    const error = { code: 'invalid', message: 'no' };
+    const { gone, moved, outcomes } = settled(answer(1, 'rejected', { error }));
+    expect(names(gone)).toEqual(['m1']);
+    expect(moved).toEqual([{ ...entry(3, 'a'), client_version: 7 }]);
+    expect(outcomes).toMatchObject([{ status: 'rejected', error }]);
+  });
+
+  test('a rejected row takes its edits along', () => {
+    const create = entry(1, 'a', 'create');
+    const { gone, rows } = settle([create, entry(2, 'a')], [create], [answer(1, 'rejected', { version: 0, data: null })]);
+    expect(names(gone)).toEqual(['m1', 'm2']);
+    expect(rows).toEqual([{ entity: 'todos', id: 'a', version: 0, data: null }]);
+  });
+
+  test('a key that the database made goes to all edits of the row', () => {
+    const create = entry(1, 'temporary', 'create');
+    const { moved, rows } = settle([create, entry(2, 'temporary'), entry(3, 'temporary')], [create], [answer(1, 'applied', { id: '42' })]);
+    expect(moved).toEqual([{ ...entry(2, '42'), client_version: 7 }, entry(3, '42')]);
+    expect(rows[0]?.id).toBe('42');
+  });
+
+  test('an edit is not behind itself, although the outbox was read from the store anew', () => {
+    const { gone, moved } = settle(structuredClone(outbox), [first], [answer(1, 'applied')]);
+    expect(names(gone)).toEqual(['m1']);
+    expect(names(moved)).toEqual(['m3']);
+  });
+
+  test.each([[[answer(1, 'retry')]], [[]]])('an edit without a final answer stays', (results) => {
+    expect(settle(outbox, [first], results)).toEqual({ gone: [], moved: [], rows: [], outcomes: [] });
+  });
+});
