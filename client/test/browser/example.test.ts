@@ -3,6 +3,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { launch } from './chromium';
 import { Program } from './program';
+import { noUpgrades } from './proxy';
 import { picture, portrait } from './screenshot';
 
 const program = new Program();
@@ -27,13 +28,13 @@ afterEach(async () => {
 });
 
 /** A window of its own browser profile, that follows. */
-async function openWindow(options: BrowserContextOptions = {}): Promise<Page> {
+async function openWindow(options: BrowserContextOptions = {}, url = program.url): Promise<Page> {
   const context = await browser.newContext(options);
   await context.addInitScript(() => (Math.random = () => 0.1)); // pauses before a next try are short
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   open.push(page);
-  await page.goto(program.url);
+  await page.goto(url);
   await says(page, 'Live');
   return page;
 }
@@ -166,6 +167,19 @@ test('what was deleted is brought back', async () => {
   await row(right, 'Oops').waitFor({ state: 'detached' });
   await left.getByRole('button', { name: 'Undo' }).click();
   await row(right, 'Oops').waitFor();
+});
+
+test('behind a proxy that refuses WebSockets the list is live all the same', async () => {
+  const proxy = await noUpgrades(Number(new URL(program.url).port));
+  const [left, right] = [await openWindow(), await openWindow({}, proxy.url)];
+  await add(left, 'Straight');
+  await row(right, 'Straight').waitFor();
+  await add(right, 'By events');
+  await row(left, 'By events').waitFor();
+  await check(left, 'By events').click();
+  await right.getByText('1 of 2 done').waitFor();
+  expect(proxy.paths.filter((path) => path.startsWith('/api/sync/events?entities=todos&since=c')).length).toBe(1);
+  proxy.close();
 });
 
 test('a title is text, whatever is in it', async () => {

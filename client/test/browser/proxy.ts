@@ -1,6 +1,7 @@
 // A TCP proxy that breaks connections as networks do; a browser's own offline
 // mode leaves open sockets open.
 import { once } from 'node:events';
+import { createServer as createHTTP, request } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 /** Proxy stands between a browser and a server. */
@@ -40,4 +41,30 @@ export class Proxy {
       from.on('close', () => (this.#pairs.delete(from), to.destroy()));
     }
   }
+}
+
+/** noUpgrades is an HTTP proxy as some companies have them: it lets everything through but WebSockets. */
+export async function noUpgrades(port: number): Promise<{ url: string; paths: string[]; close(): void }> {
+  const paths: string[] = [];
+  const server = createHTTP((req, res) => {
+    paths.push(String(req.url));
+    const out = request({ host: 'localhost', port, path: req.url, method: req.method, headers: req.headers }, (answer) => {
+      res.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(res);
+    });
+    out.on('error', () => res.destroy());
+    res.on('close', () => out.destroy());
+    req.pipe(out);
+  });
+  server.on('upgrade', (_, socket) => socket.destroy());
+  server.listen(0, 'localhost');
+  await once(server, 'listening');
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}`,
+    paths,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }
