@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode"
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
@@ -112,6 +114,17 @@ func (t *tool) fail(err error) {
 		return
 	}
 	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), err)
+}
+
+// printable takes out what a terminal would obey: clients choose their names and
+// what is in their rows.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
 }
 
 // print writes v as JSON, or text for people.

@@ -160,6 +160,10 @@ func TestTail(t *testing.T) {
 		line = callJSON(t, 0, "tail", "--database", d.URL, "--since", cursor, "--count", "1")
 		require.Equal(t, "3", line["change"].(map[string]any)["entity_id"])
 
+		require.NoError(t, db.WithContext(trackers.WithActor(trackers.WithClient(t.Context(), "\x1b[2J"), "\u009b31m")).Create(&Todo{ID: "\x1b]0;x\a", Title: "\u009b5m"}).Error)
+		code, out, _ = call(t, append(at, "--count", "1", "--client", "\x1b[2J")...)
+		require.Zero(t, code)
+		require.NotRegexp(t, "[\x1b\u009b\a]", out, "the terminal would obey what a client wrote")
 		live(t, d, db, log)
 	})
 }

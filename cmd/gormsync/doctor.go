@@ -46,9 +46,9 @@ func (t *tool) findings(findings []doctor.Finding) error {
 	err := t.print(map[string]any{"ok": bad == 0, "findings": findings}, func(w *bytes.Buffer) {
 		for _, f := range findings {
 			mark := map[doctor.Level]string{doctor.OK: color.GreenString("ok     "), doctor.Warning: color.YellowString("warning"), doctor.Error: color.RedString("error  ")}[f.Level]
-			fmt.Fprintf(w, "%s  %-12s  %s\n", mark, f.Check, f.Message)
+			fmt.Fprintf(w, "%s  %-12s  %s\n", mark, f.Check, printable(f.Message))
 			if f.Remedy != "" {
-				fmt.Fprintf(w, "%*s→ %s\n", 23, "", f.Remedy)
+				fmt.Fprintf(w, "%*s→ %s\n", 23, "", printable(f.Remedy))
 			}
 		}
 	})

@@ -126,7 +126,7 @@ func (t *tool) status(c *cobra.Command) error {
 			fmt.Fprintf(w, "oldest      %s\nnewest      %s\n", s.Oldest.Local().Format(stamp), s.Newest.Local().Format(stamp))
 		}
 		for _, e := range s.Entities {
-			fmt.Fprintf(w, "entity      %s\n", e)
+			fmt.Fprintf(w, "entity      %s\n", printable(e))
 		}
 	})
 	if err == nil && s.Version != s.Latest {

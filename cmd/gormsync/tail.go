@@ -169,11 +169,11 @@ func (t *tool) show(c *models.Change, after models.Cursor, wide bool) error {
 	if who == "" {
 		who = "-"
 	}
-	data := string(c.Data)
+	data := printable(string(c.Data))
 	const narrow = 100
 	if runes := []rune(data); !wide && len(runes) > narrow {
 		data = string(runes[:narrow]) + "…"
 	}
-	_, err := fmt.Fprintf(t.out, "%s %s %s %s %s %s\n", color.HiBlackString(c.CreatedAt.Local().Format(stamp)), paint("%-6s", action), color.CyanString("%s %s", c.Entity, c.EntityID), color.HiBlackString("#%d", c.Version), color.MagentaString("%s", who), data)
+	_, err := fmt.Fprintf(t.out, "%s %s %s %s %s %s\n", color.HiBlackString(c.CreatedAt.Local().Format(stamp)), paint("%-6s", action), color.CyanString("%s %s", printable(c.Entity), printable(c.EntityID)), color.HiBlackString("#%d", c.Version), color.MagentaString("%s", printable(who)), data)
 	return err
 }
