@@ -27,6 +27,7 @@ check: setup lint vet test ## Everything that CI checks
 test: setup ## Run all tests: Go with the race detector, then the browser client
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	cd internal/plugintest && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	cd cmd/gormsync && $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 	$(NPM) test
 
 .PHONY: test-client
@@ -36,11 +37,13 @@ test-client: $(MODULES) ## Run the browser client's tests alone, in Chromium
 .PHONY: lint
 lint: ## Run the linters of .golangci.yml (the first run builds them: some minutes)
 	$(LINT) run ./...
+	cd cmd/gormsync && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...
 
 .PHONY: vet
 vet: ## Run go vet
 	$(GO) vet ./...
 	cd internal/plugintest && $(GO) vet ./...
+	cd cmd/gormsync && $(GO) vet ./...
 
 .PHONY: fmt
 fmt: ## Format the Go code
@@ -74,6 +77,7 @@ soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZ
 	$(GO) test -race -timeout 60m -run 'TestHubModel|TestStalledReader$$|TestKilledAndReconnected' ./handlers -hub.rounds=10 -stalled.readers=2000 -reconnect.kills=1000
 	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
 	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
+	$(GO) test -timeout 60m -run TestCopyKilled ./migrate -copy.rows=1000000
 	$(GO) test -race -timeout 60m -run 'TestPushUnderLoad|TestPushSurvivesKills|TestPushAnyValues|TestPushFieldsConverge' ./handlers -push.mutations=500 -push.kills=20 -rapid.checks=5000
 	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 	SEEDS=$$(seq -s, 1 $(or $(SEEDS),100)) $(NPM) exec -- vitest run --root client test/browser/random.test.ts

@@ -14,7 +14,9 @@ import (
 // compiled and run.
 func TestDocumentsAreCompiled(t *testing.T) {
 	var code strings.Builder
-	for _, file := range []string{"example_test.go", "docs_test.go"} {
+	files, err := filepath.Glob("docs*_test.go")
+	require.NoError(t, err)
+	for _, file := range append(files, "example_test.go") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		code.Write(text)

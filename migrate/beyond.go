@@ -6,12 +6,18 @@ import (
 	"github.com/rhtmx/gormsync/models"
 )
 
+// sqlite and postgres are GORM's names of the dialects.
+const (
+	sqlite   = "sqlite"
+	postgres = "postgres"
+)
+
 // beyond lists what AutoMigrate cannot say: the indexes, whose names depend on
 // the prefix, and PostgreSQL's default for the transaction column. The field log
 // needs no index: its rows are found by the change they belong to. Every
 // statement may run again.
 func beyond(dialect string, t models.Tables) []string {
-	if dialect == "sqlite" {
+	if dialect == sqlite {
 		// A SQLite index holds the row id, which is the log id, at its end; and
 		// the feed reads from an id onwards, which needs no index.
 		return []string{

@@ -15,7 +15,7 @@ import (
 // overlaps.
 func locked(ctx context.Context, db *gorm.DB, tables models.Tables, fn func(*gorm.DB) error) error {
 	db = db.Session(&gorm.Session{NewDB: true, Context: ctx})
-	if db.Name() == "sqlite" {
+	if db.Name() == sqlite {
 		return immediate(ctx, db, fn)
 	}
 	h := fnv.New64a()

@@ -35,17 +35,36 @@ func Up(ctx context.Context, db *gorm.DB, prefix string) error {
 }
 
 func up(tx *gorm.DB, tables models.Tables) error {
+	origin, err := findOrigin(tx, tables)
+	if err != nil {
+		return err
+	}
+	if err := origin.putAside(); err != nil {
+		return err
+	}
 	for _, t := range []struct {
 		name  string
 		model any
+		fresh bool // put aside, so that it is to be made although Plan still finds it
 	}{
-		{tables.Meta, &models.Meta{}},
-		{tables.Changes, &models.Change{}},
-		{tables.Fields, &models.FieldChange{}},
-		{tables.Mutations, &models.Mutation{}},
+		{tables.Meta, &models.Meta{}, false},
+		{tables.Changes, &models.Change{}, origin.changes != ""},
+		{tables.Fields, &models.FieldChange{}, origin.fields != ""},
+		{tables.Mutations, &models.Mutation{}, false},
 	} {
-		if err := tx.Table(t.name).AutoMigrate(t.model); err != nil {
+		table := tx.Table(t.name)
+		if t.fresh {
+			err = table.Migrator().CreateTable(t.model)
+		} else {
+			err = table.AutoMigrate(t.model)
+		}
+		if err != nil {
 			return fmt.Errorf("migrate: making the table %s: %w", t.name, err)
+		}
+	}
+	if origin.found() {
+		if err := origin.move(); err != nil {
+			return err
 		}
 	}
 	for _, sql := range beyond(tx.Name(), tables) {
@@ -53,15 +72,18 @@ func up(tx *gorm.DB, tables models.Tables) error {
 			return fmt.Errorf("migrate: %s: %w", sql, err)
 		}
 	}
-	facts := []models.Meta{
-		{Key: models.MetaEpoch, Value: rand.Text()},
-		{Key: models.MetaSchema, Value: strconv.Itoa(SchemaVersion)},
-	}
+	return writeFacts(tx, tables)
+}
+
+func writeFacts(tx *gorm.DB, tables models.Tables) error {
+	epoch := models.Meta{Key: models.MetaEpoch, Value: rand.Text()}
+	schema := models.Meta{Key: models.MetaSchema, Value: strconv.Itoa(SchemaVersion)}
 	// The epoch of tables that exist already stays: their cursors stay good.
-	if err := tx.Table(tables.Meta).Clauses(clause.OnConflict{DoNothing: true}).Create(facts[:1]).Error; err != nil {
-		return fmt.Errorf("migrate: writing %s: %w", tables.Meta, err)
+	err := tx.Table(tables.Meta).Clauses(clause.OnConflict{DoNothing: true}).Create(&epoch).Error
+	if err == nil {
+		err = tx.Table(tables.Meta).Clauses(clause.OnConflict{UpdateAll: true}).Create(&schema).Error
 	}
-	if err := tx.Table(tables.Meta).Save(&facts[1]).Error; err != nil {
+	if err != nil {
 		return fmt.Errorf("migrate: writing %s: %w", tables.Meta, err)
 	}
 	return nil

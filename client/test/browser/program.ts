@@ -24,9 +24,14 @@ export class Program {
     this.url = `http://localhost:${this.#port}`;
   }
 
-  /** start runs it, always on the same address and file, and waits until it says that it serves. */
-  async start(): Promise<void> {
-    const args = ['-addr', `localhost:${this.#port}`, '-db', `sqlite://${join(this.folder, 'todos.db')}`];
+  /** The database, unless start is told of another. */
+  get database(): string {
+    return `sqlite://${join(this.folder, 'todos.db')}`;
+  }
+
+  /** start runs it, always on the same address, and waits until it says that it serves. */
+  async start(database = this.database): Promise<void> {
+    const args = ['-addr', `localhost:${this.#port}`, '-db', database];
     const child = spawn(join(this.folder, 'example'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     let output = '';
