@@ -17,7 +17,6 @@ const (
 
 // listen keeps a connection listening until ctx ends, through everything.
 func (l *Listener) listen(ctx context.Context) {
-	l.set(Degraded, "not connected yet", nil)
 	wait := minWait
 	for ctx.Err() == nil {
 		began := time.Now()

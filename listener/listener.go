@@ -92,9 +92,22 @@ func New(cfg Config) (*Listener, error) {
 
 const sqlite = "sqlite"
 
+// Begin sets the mode that holds until Run knows more. Run calls it too; call it
+// before if Run is called in a goroutine and Status may be asked at once.
+func (l *Listener) Begin() {
+	switch {
+	case l.Status().Mode != Off:
+	case l.cfg.NoNotify:
+		l.set(Polling, "Config.NoNotify is set", nil)
+	default:
+		l.set(Degraded, "not connected yet", nil)
+	}
+}
+
 // Run listens, polls and announces until ctx ends. When it returns, nothing of it
 // runs any more. It is meant to be called once.
 func (l *Listener) Run(ctx context.Context) {
+	l.Begin()
 	var all sync.WaitGroup
 	all.Go(func() { l.ringer(ctx) })
 	if l.cfg.Poll > 0 {
@@ -102,7 +115,6 @@ func (l *Listener) Run(ctx context.Context) {
 	}
 	switch {
 	case l.cfg.NoNotify:
-		l.set(Polling, "Config.NoNotify is set", nil)
 	case l.cfg.Dialect == sqlite:
 		all.Go(func() { l.watch(ctx) })
 	default:
