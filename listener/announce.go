@@ -15,15 +15,22 @@ const (
 	// spacing is the time from one NOTIFY to the next, at least: one says as much
 	// as fifty, and each wakes every listener of the database.
 	spacing = 20 * time.Millisecond
-	// lastWords is how long the NOTIFY of the last commit may take at the end.
+	// lastWords is how long the NOTIFY of the last commits may take at the end, the
+	// one included that is on its way.
 	lastWords = time.Second
 )
 
 // announce tells other processes of commits: of the first at once, of what comes
-// in the next moments together.
+// in the next moments together. Its connection outlives ctx by lastWords at most,
+// and is cut then: a server that says nothing must not hold up the end.
 func (l *Listener) announce(ctx context.Context) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	defer context.AfterFunc(ctx, func() {
+		if pause(life, lastWords) {
+			end()
+		}
+	})()
 	out := sql.OpenDB(&outlet{l, life})
 	out.SetMaxOpenConns(1)
 	defer func() {
@@ -40,9 +47,11 @@ func (l *Listener) announce(ctx context.Context) {
 		case <-l.commits:
 		}
 		began := time.Now()
-		err := l.say(ctx, out)
+		err := l.say(life, out)
 		if ctx.Err() != nil {
-			signal(l.commits) // it may not have been sent
+			if err != nil { // it may not have been sent
+				signal(l.commits)
+			}
 			continue
 		}
 		if err != nil && !failing {
@@ -62,23 +71,20 @@ func (l *Listener) announce(ctx context.Context) {
 func (l *Listener) sayLast(life context.Context, out *sql.DB) {
 	select {
 	case <-l.commits:
+		l.failed(l.say(life, out))
 	default:
-		return
 	}
-	ctx, cancel := context.WithTimeout(life, lastWords)
-	defer cancel()
-	l.failed(l.say(ctx, out))
 }
 
 // say sends one NOTIFY: on the connection that is there, or a new one if that was
 // lost, or through the application's pool if nobody knows where to connect.
-func (l *Listener) say(ctx context.Context, out *sql.DB) error {
-	err := l.notify(ctx, out, l.id)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoAddress) {
-		err = l.notify(ctx, out, l.id)
+func (l *Listener) say(life context.Context, out *sql.DB) error {
+	err := l.notify(life, out, l.id)
+	if err != nil && life.Err() == nil && !errors.Is(err, errNoAddress) {
+		err = l.notify(life, out, l.id)
 	}
 	if errors.Is(err, errNoAddress) || errors.Is(err, errPromise) {
-		return l.notifyByPool(ctx, l.id)
+		return l.notifyByPool(life, l.id)
 	}
 	return err
 }

@@ -208,3 +208,25 @@ func TestSQLiteWithOneConnection(t *testing.T) {
 	before := rings.Load()
 	until(t, 10*time.Second, "the poll rings", func() bool { return rings.Load() > before })
 }
+
+// A link that was cut holds nobody up at the end, whatever is on its way.
+func TestCloseOnASilentLink(t *testing.T) {
+	t.Parallel()
+	for _, pending := range []bool{false, true} {
+		d := dbtest.Postgres(t)
+		link := newProxy(t, d.URL)
+		bells := ears(t, d.URL)
+		l, _, stop := run(t, pool(t, link.url), listener.Config{Poll: 20 * time.Millisecond})
+		waitFor(t, l, listener.Listening)
+		l.Announce()
+		require.Len(t, bells(300*time.Millisecond), 1)
+		link.cut()
+		l.Announce()
+		if pending { // or it is sent at the end only
+			<-time.After(200 * time.Millisecond)
+		}
+		began := time.Now()
+		stop()
+		require.Less(t, time.Since(began), 3*time.Second, "a second is what the last words may take")
+	}
+}
