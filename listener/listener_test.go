@@ -189,24 +189,29 @@ func TestSQLiteFileOfTwo(t *testing.T) {
 	require.NotZero(t, l.Status().LastBell)
 }
 
-// A pool of one connection is never kept from the application, even if it is made
-// so later.
-func TestSQLiteWithOneConnection(t *testing.T) {
-	path := filepath.ToSlash(filepath.Join(t.TempDir(), "one.db"))
-	db, err := gorm.Open(sqlite.Open(path), &gorm.Config{Logger: logger.Discard})
-	require.NoError(t, err)
-	pool, err := db.DB()
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, pool.Close()) })
-	l, rings, _ := run(t, db, listener.Config{Poll: 20 * time.Millisecond})
-	waitFor(t, l, listener.Listening)
-	pool.SetMaxOpenConns(1)
-	waitFor(t, l, listener.Polling)
-	require.NoError(t, db.AutoMigrate(&item{}))
-	require.NoError(t, db.Create(&item{}).Error)
-	require.Contains(t, l.Status().Reason, "one connection")
-	before := rings.Load()
-	until(t, 10*time.Second, "the poll rings", func() bool { return rings.Load() > before })
+// A small pool is never kept from the application, even if it is made so later.
+func TestSQLiteWithFewConnections(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		path := filepath.ToSlash(filepath.Join(t.TempDir(), "few.db"))
+		db, err := gorm.Open(sqlite.Open(path), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, pool.Close()) })
+		l, rings, stop := run(t, db, listener.Config{Poll: 20 * time.Millisecond})
+		waitFor(t, l, listener.Listening)
+		pool.SetMaxOpenConns(most)
+		waitFor(t, l, listener.Polling)
+		require.Contains(t, l.Status().Reason, "fewer than 3 connections")
+		for range most { // all of them at once
+			conn, err := pool.Conn(t.Context())
+			require.NoError(t, err)
+			defer func() { require.NoError(t, conn.Close()) }()
+		}
+		before := rings.Load()
+		until(t, 10*time.Second, "the poll rings", func() bool { return rings.Load() > before })
+		stop()
+	}
 }
 
 // A link that was cut holds nobody up at the end, whatever is on its way.
