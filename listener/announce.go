@@ -38,7 +38,6 @@ func (l *Listener) announce(ctx context.Context) {
 			l.failed(fmt.Errorf("closing the announcing connection: %w", err))
 		}
 	}()
-	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -54,14 +53,10 @@ func (l *Listener) announce(ctx context.Context) {
 			}
 			continue
 		}
-		if err != nil && !failing {
-			l.cfg.Logger.Warn("gormsync: other processes cannot be told of changes; they find them by polling", "error", err)
-		}
-		l.failed(err)
-		failing = err != nil
 		wait := spacing
-		if failing {
+		if err != nil {
 			wait = minWait
+			l.mute(err)
 		}
 		pause(ctx, wait-time.Since(began))
 	}
@@ -80,13 +75,18 @@ func (l *Listener) sayLast(life context.Context, out *sql.DB) {
 // lost, or through the application's pool if nobody knows where to connect.
 func (l *Listener) say(life context.Context, out *sql.DB) error {
 	err := l.notify(life, out, l.id)
-	if err != nil && life.Err() == nil && !errors.Is(err, errNoAddress) {
+	if err != nil && life.Err() == nil && !hopeless(err) {
 		err = l.notify(life, out, l.id)
 	}
-	if errors.Is(err, errNoAddress) || errors.Is(err, errPromise) {
+	if hopeless(err) {
 		return l.notifyByPool(life, l.id)
 	}
 	return err
+}
+
+// hopeless reports whether only another configuration lets us connect.
+func hopeless(err error) bool {
+	return errors.Is(err, errNoAddress) || errors.Is(err, errPromise) || errors.Is(err, errRefused)
 }
 
 func (l *Listener) notifyByPool(ctx context.Context, payload string) error {
@@ -119,18 +119,29 @@ func (o *outlet) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	var errs []error
 	for _, t := range targets {
-		c, err := pq.NewConnector(t.dsn())
-		if err != nil {
-			return nil, err
+		conn, err := o.connect(ctx, t)
+		if o.l.refused(err) {
+			conn, err = o.connect(ctx, t)
 		}
-		c.Dialer(dialer{ctx, o.life, t})
-		conn, err := c.Connect(ctx)
 		if err == nil {
 			return conn, nil
 		}
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+func (o *outlet) connect(ctx context.Context, t target) (driver.Conn, error) {
+	dsn, err := o.l.dsn(t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	c.Dialer(dialer{ctx, o.life, t})
+	return c.Connect(ctx)
 }
 
 // Driver implements driver.Connector.

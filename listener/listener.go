@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,10 +50,13 @@ type Listener struct {
 	commits chan struct{} // others are to be told
 	changed chan struct{} // the mode is another
 
+	plain atomic.Bool // parameters of a connection were refused
+
 	mu     sync.Mutex
 	status Status
-	logged string // the last complaint
-	good   target // where LISTEN worked last
+	told   string               // the state that was logged last; empty: all is well
+	toldAt map[string]time.Time // when a state was logged last
+	good   target               // where LISTEN worked last
 }
 
 // maxChannel is how many bytes of a name PostgreSQL keeps.
@@ -67,7 +71,7 @@ func New(cfg Config) (*Listener, error) {
 	l := &Listener{
 		cfg: cfg, id: rand.Text(),
 		bells: make(chan struct{}, 1), commits: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		status: Status{Mode: Off, Since: time.Now(), Reason: "not started"},
+		status: Status{Mode: Off, Since: time.Now(), Reason: "not started"}, toldAt: map[string]time.Time{},
 	}
 	switch {
 	case cfg.Dialect == sqlite && cfg.DSN != "":
