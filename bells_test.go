@@ -3,6 +3,8 @@ package gormsync_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -110,5 +112,30 @@ func TestStartAndCloseAtAnyMoment(t *testing.T) {
 			require.ErrorIs(t, plugin.Start(t.Context()), gormsync.ErrClosed)
 			require.Equal(t, gormsync.Off, plugin.Status().Mode)
 		}
+	})
+}
+
+// Bells arrive though the log is gone, and Status tells that it cannot be read.
+func TestStatusTellsOfTheLog(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, func(c *gormsync.Config) {
+			c.Poll, c.Logger = 10*time.Millisecond, slog.New(slog.DiscardHandler)
+		})
+		a.hears(t)
+		require.Empty(t, a.sync.Status().LastError)
+		require.NoError(t, migrate.Down(t.Context(), a.db, ""))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for !strings.Contains(a.sync.Status().LastError, "reading _rhtmx_sync_log") {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				require.FailNow(t, "the status does not tell", "%+v", a.sync.Status())
+			}
+		}
+		require.Equal(t, gormsync.Listening, a.sync.Status().Mode)
+		require.WithinDuration(t, time.Now(), a.sync.Status().LastErrorAt, 10*time.Second)
 	})
 }

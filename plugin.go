@@ -111,7 +111,7 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	p.handlers = handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
 		Limits: p.cfg.Limits, Heartbeat: p.cfg.Heartbeat, Window: p.cfg.Window, Reauthorize: p.cfg.Reauthorize, WriteWait: p.cfg.WriteWait,
-		Ring: p.cfg.Ring, Observer: p.cfg.Observer,
+		Ring: p.cfg.Ring, Observer: p.cfg.Observer, Failed: l.Failed,
 	})
 	return nil
 }

@@ -44,6 +44,9 @@ type Config struct {
 	Observer Observer
 	// Start is called before the first connection is served. Defaults to nothing.
 	Start func(context.Context) error
+	// Failed is told of each read of the log for live connections that failed.
+	// Defaults to nobody.
+	Failed func(error)
 	// Logger takes the errors of requests. Defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -58,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Start == nil {
 		c.Start = func(context.Context) error { return nil }
+	}
+	if c.Failed == nil {
+		c.Failed = func(error) {}
 	}
 	if c.Observer == nil {
 		c.Observer = NopObserver{}
@@ -111,6 +117,7 @@ func New(cfg Config) *Handlers {
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	opts := hubOptions{
 		ring: cfg.Ring, window: cfg.Window, heartbeat: cfg.Heartbeat, reads: make(chan struct{}, maxReads), observer: cfg.Observer, logger: cfg.Logger,
+		failed: cfg.Failed,
 	}
 	h.hub = newHub(cfg.Log, changeSource{h.changes}, opts)
 	h.fieldHub = newHub(cfg.Log, fieldSource{h.fields}, opts)

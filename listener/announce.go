@@ -35,7 +35,7 @@ func (l *Listener) announce(ctx context.Context) {
 	out.SetMaxOpenConns(1)
 	defer func() {
 		if err := out.Close(); err != nil {
-			l.failed(fmt.Errorf("closing the announcing connection: %w", err))
+			l.Failed(fmt.Errorf("closing the announcing connection: %w", err))
 		}
 	}()
 	for {
@@ -66,7 +66,7 @@ func (l *Listener) announce(ctx context.Context) {
 func (l *Listener) sayLast(life context.Context, out *sql.DB) {
 	select {
 	case <-l.commits:
-		l.failed(l.say(life, out))
+		l.Failed(l.say(life, out))
 	default:
 	}
 }

@@ -23,7 +23,8 @@ const (
 )
 
 // Status tells how changes of other processes are noticed. None is missed in any
-// mode; it is about delay.
+// mode; it is about delay. It does not say whether the log can be read: when that
+// fails, bells may go on to arrive, and LastError tells.
 type Status struct {
 	Mode Mode `json:"mode"`
 	// Since is when the mode began.
@@ -97,8 +98,9 @@ func (l *Listener) mute(err error) {
 	l.cfg.Logger.Warn("gormsync: other processes cannot be told of changes; they find them by polling", "error", err)
 }
 
-// failed notes what went wrong without a change of mode.
-func (l *Listener) failed(err error) {
+// Failed notes, for Status, what went wrong without a change of mode: such as that
+// the log cannot be read though bells arrive.
+func (l *Listener) Failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.blame(err)
