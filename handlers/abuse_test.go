@@ -44,7 +44,7 @@ func TestAbuse(t *testing.T) {
 		}
 		require.Less(t, heap()-before, 16, "MiB more than before")
 		s := a.dial(t, "/sync/ws", nil) // and the others never notice
-		s.subscribe("")
+		s.subscribe(since(a.now(t, "")))
 		a.save(t, Todo{ID: "a"})
 		require.Equal(t, "a", s.next().Change.EntityID)
 	})

@@ -294,3 +294,17 @@ func (a *app) pull(t *testing.T, since string) []string {
 	}
 	return ids
 }
+
+// now gives the cursor of this moment. A subscription without since begins where the
+// hub is, which may be a moment ago.
+func (a *app) now(t *testing.T, token string) string {
+	t.Helper()
+	res, err := http.Get(a.url("/sync?entities=todos&since=now&token=" + token))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, res.Body.Close()) }()
+	var m message
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&struct{ Cursor *string }{&m.Cursor}))
+	return m.Cursor
+}
+
+func since(cursor string) string { return `,"since":"` + cursor + `"` }

@@ -62,7 +62,7 @@ func TestMovesBetweenScopes(t *testing.T) {
 		a.save(t, Todo{ID: "1", Team: "red"})
 		dial := func(token, batch string) ws {
 			s := a.dial(t, "/sync/ws?token="+token, nil)
-			s.subscribe(batch)
+			s.subscribe(batch + since(a.now(t, token)))
 			return s
 		}
 		red, plain, blue, both := dial("red", `,"batch":true`), dial("red", ""), dial("blue", `,"batch":true`), dial("both", `,"batch":true`)
@@ -143,8 +143,8 @@ func TestSyncMessage(t *testing.T) {
 			a.save(t, Todo{ID: fmt.Sprint(i), Title: strings.Repeat("x", 3000)})
 		}
 		s := a.dial(t, "/sync/ws", nil)
-		pull := func(since string, cursor *string) (rows []string) {
-			s.send(fmt.Sprintf(`{"type":"sync","entity":"todos","since":%q}`, since))
+		pull := func(from string, cursor *string) (rows []string) {
+			s.send(fmt.Sprintf(`{"type":"sync","entity":"todos","since":%q}`, from))
 			for {
 				m := s.next()
 				if m.Type == "synced" {
@@ -167,7 +167,7 @@ func TestSyncMessage(t *testing.T) {
 		all := pull("4711", &next) // of the original server
 		require.Equal(t, "reset", all[0])
 		require.Len(t, all, 32)
-		s.subscribe(`,"batch":true,"compress":"gzip"`)
+		s.subscribe(`,"batch":true,"compress":"gzip"` + since(a.now(t, "")))
 		require.Len(t, pull("", &cursor), 31)
 		a.save(t, Todo{ID: "live"})
 		require.Equal(t, []string{"create live"}, s.next().rows())

@@ -75,8 +75,8 @@ func TestAccessIsAskedAgain(t *testing.T) {
 		a.users.set("alice", team("red", "blue"))
 		a.save(t, Todo{ID: "1", Team: "red"}, Todo{ID: "2", Team: "blue"}, Todo{ID: "3", Team: "green"})
 		s := a.dial(t, "/sync/ws", http.Header{"X-Token": {"alice"}})
-		e := a.stream(t, "?entities=todos&token=alice", nil)
-		s.subscribe("")
+		e := a.stream(t, "?entities=todos&token=alice&since="+a.now(t, "alice"), nil)
+		s.subscribe(since(a.now(t, "alice")))
 
 		a.users.set("alice", team("red", "green"))
 		require.Equal(t, []string{"todos"}, skipTo(s, "reset").Entities, "other scopes: a snapshot is needed")

@@ -226,13 +226,9 @@ func inflate(packed []byte, limit int64) ([]byte, error) {
 // handle answers one message. What needs the client's access runs behind the
 // application's middleware.
 func (s *socket) handle(c *conn, m inbound) error {
-	switch m.Type {
-	case "ping":
+	if m.Type == "ping" {
 		c.session.reply(pong)
 		return nil
-	case "subscribe", "sync", "push", "push_fields":
-	default:
-		return &apiError{Code: "bad_request", Message: "There is no message of the type " + clip(m.Type) + "."}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +249,7 @@ func (s *socket) handleAs(ctx context.Context, c *conn, who caller, m inbound) e
 	case "push", "push_fields":
 		return s.h.pushSocket(ctx, c.session, who, m)
 	}
-	return fmt.Errorf("gormsync: no answer to the message %q", m.Type)
+	return &apiError{Code: "bad_request", Message: "There is no message of the type " + clip(m.Type) + "."}
 }
 
 // attach gives the connection its session.

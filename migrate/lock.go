@@ -49,7 +49,10 @@ func immediate(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) error) (err e
 	if err = fn(db); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	if err = tx.Commit(); err != nil { // nobody must get a connection with an open transaction
+		return errors.Join(err, tx.Rollback())
+	}
+	return nil
 }
 
 // connTx is a connection inside a transaction that SQL began. GORM takes it for

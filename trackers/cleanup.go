@@ -136,7 +136,7 @@ func (s *sweep) candidates(ctx context.Context, tx execer) (found candidates, er
 	same := " FROM " + changes + " n WHERE n.entity = c.entity AND n.entity_id = c.entity_id AND n.id "
 	// A delete stays as long as something before it does, which would otherwise
 	// stand for a row that exists.
-	q.write("SELECT c.id, c.tx, c.created_at, ", old("c"), " AND (EXISTS (SELECT 1", same, "> c.id) OR (c.action = 'delete' AND NOT EXISTS (SELECT 1", same,
+	q.write("SELECT c.id, c.tx, ", l.moment("c.created_at"), ", ", old("c"), " AND (EXISTS (SELECT 1", same, "> c.id) OR (c.action = 'delete' AND NOT EXISTS (SELECT 1", same,
 		"< c.id AND NOT ", old("n"), "))) FROM ", changes, " c WHERE c.id > ", q.arg(s.after), " ORDER BY c.id LIMIT ", q.arg(s.rows))
 	rows, err := tx.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {

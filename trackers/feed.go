@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 
 	"github.com/rhtmx/gormsync/models"
 )
@@ -98,10 +99,16 @@ type feed struct {
 	leaves bool
 }
 
-// changeColumns are what readChange reads.
-var changeColumns = []string{"id", "entity", "entity_id", "action", "data", "client_id", "actor", "mutation_id", "created_at", "tx", "scope", "move"}
+// changeColumns is how many columns readChange reads.
+const changeColumns = 12
 
-// readChange takes a change from the scanned values of changeColumns.
+// changeList writes them for the rows of an alias of the change log.
+func (l *Log) changeList(row string) string {
+	return strings.ReplaceAll("?id, ?entity, ?entity_id, ?action, ?data, ?client_id, ?actor, ?mutation_id, ", "?", row+".") + l.moment(row+".created_at") +
+		strings.ReplaceAll(", ?tx, ?scope, ?move", "?", row+".")
+}
+
+// readChange takes a change from the scanned values of changeList.
 func readChange(c *models.Change, v []any) error {
 	err := errors.Join(
 		into(&c.ID, v[0]), into(&c.Entity, v[1]), into(&c.EntityID, v[2]), into((*string)(&c.Action), v[3]),
@@ -203,7 +210,7 @@ func (r feed) query(filters []Filter, c models.Cursor, limit int) *query {
 	if c.Batch != nil && c.Batch.Of == r.of(nil) {
 		inner, outer = nil, filters
 	}
-	q.write("SELECT o.at, ", prefixed("l", changeColumns), ", n.last, ")
+	q.write("SELECT o.at, ", l.changeList("l"), ", n.last, ")
 	r.known(q, filters)
 	q.write(" FROM (SELECT NULL AS id, NULL AS last UNION ALL SELECT * FROM (SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
 	r.arms(q, inner, c)
@@ -349,8 +356,8 @@ func (r feed) scan(rows *sql.Rows) (at *position, entries []Entry[models.Change]
 		}
 	}()
 	at = &position{}
-	vals, dests := anys(1 + len(changeColumns) + 2)
-	change, rest := vals[1:], vals[1+len(changeColumns):]
+	vals, dests := anys(1 + changeColumns + 2)
+	change, rest := vals[1:], vals[1+changeColumns:]
 	for first := true; rows.Next(); first = false {
 		if err := rows.Scan(dests...); err != nil {
 			return nil, nil, err

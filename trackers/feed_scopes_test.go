@@ -51,6 +51,10 @@ type (
 		ID    int64
 		Scope *time.Time
 	}
+	scopeUUIDText struct { // a UUID to PostgreSQL only
+		ID    int64
+		Scope string `gorm:"type:uuid;default:null"`
+	}
 	scopeUUID struct {
 		ID    int64
 		Scope *uuid.UUID
@@ -74,6 +78,7 @@ func TestScopesOfEveryType(t *testing.T) {
 		{&scopeNamePointer{Scope: ptr(scopeName("a"))}, []string{"a"}},
 		{&scopeNullInt{Scope: sql.NullInt64{Int64: 7, Valid: true}}, []string{"7"}},
 		{&scopeTime{Scope: &moment}, []string{"2026-01-02T03:04:05.1Z", "2026-01-02T03:04:05.100000Z", "2026-01-02T04:04:05.1+01:00"}},
+		{&scopeUUIDText{Scope: id.String()}, []string{id.String(), "6F1E0C5A-1B2C-4D3E-8F90-A1B2C3D4E5F6"}},
 		{&scopeUUID{Scope: &id}, []string{id.String(), "6F1E0C5A-1B2C-4D3E-8F90-A1B2C3D4E5F6"}},
 	}
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
@@ -91,7 +96,11 @@ func TestScopesOfEveryType(t *testing.T) {
 			row.Elem().Set(reflect.ValueOf(c.row).Elem())
 			require.NoError(t, f.db.Create(row.Interface()).Error)
 			require.NoError(t, f.db.Create(none.Interface()).Error) // of no scope, or of the zero one
-			for _, form := range c.forms {
+			forms := c.forms
+			if _, text := c.row.(*scopeUUIDText); text && d.Dialect == "sqlite" {
+				forms = forms[:1]
+			}
+			for _, form := range forms {
 				scopes, err := f.log.Canonical(t.Context(), stmt.Table, []string{form, "nonsense \x00"})
 				require.NoError(t, err)
 				filter := trackers.Filter{Entity: stmt.Table, Scopes: scopes}

@@ -155,7 +155,7 @@ func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (
 func (f *Fields) fieldsQuery(versions string) *query {
 	l := f.log
 	q := &query{dialect: l.dialect}
-	const columns = "SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, f.timestamp, f.tx, f.scope FROM "
+	columns := "SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, " + l.moment("f.timestamp") + ", f.tx, f.scope FROM "
 	fields, within := l.quote(l.tables.Fields)+" f", "f.id >= CAST(v.value AS bigint) << "+bits+" AND f.id < (CAST(v.value AS bigint) + 1) << "+bits
 	if l.dialect == sqlite {
 		q.write(columns, "json_each(", q.arg(versions), ") v JOIN ", fields, " ON ", within, " ORDER BY f.id")

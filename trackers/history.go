@@ -20,7 +20,7 @@ func (c *Changes) History(ctx context.Context, entity, id string, before int64, 
 		limit = DefaultPage
 	}
 	q := &query{dialect: l.dialect}
-	q.write("SELECT ", prefixed("l", changeColumns), " FROM ", l.quote(l.tables.Changes), " l WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
+	q.write("SELECT ", l.changeList("l"), " FROM ", l.quote(l.tables.Changes), " l WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
 	if before > 0 {
 		q.write(" AND id < ", q.arg(before))
 	}
@@ -31,7 +31,7 @@ func (c *Changes) History(ctx context.Context, entity, id string, before int64, 
 	}
 	defer func() { _ = rows.Close() }()
 	changes := []models.Change{}
-	vals, dests := anys(len(changeColumns))
+	vals, dests := anys(changeColumns)
 	for rows.Next() {
 		var row models.Change
 		err := rows.Scan(dests...)

@@ -109,7 +109,7 @@ func (w *work) look(ctx context.Context) error {
 // changesOf gives the changes of a row from a version on, the newest first.
 func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id string, from int64, limit int) ([]logged, error) {
 	q := &query{dialect: l.dialect}
-	q.write("SELECT id, action, move, data, scope, client_id, edited_at FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
+	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
 		" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
 	rows, err := pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {

@@ -49,8 +49,13 @@ func (q *query) in(texts []string) string {
 	return "= ANY(" + q.arg(textArray(texts)) + "::text[])"
 }
 
-func prefixed(prefix string, columns []string) string {
-	return prefix + "." + strings.Join(columns, ", "+prefix+".")
+// moment writes a column that holds a time. These reads are not prepared, so
+// PostgreSQL would send it as text in whatever DateStyle the session has.
+func (l *Log) moment(column string) string {
+	if l.dialect == sqlite {
+		return column
+	}
+	return "(extract(epoch FROM " + column + ") * 1000000)::bigint"
 }
 
 // anys makes n values and what a Scan fills them by. To scan into any costs no
@@ -84,7 +89,8 @@ func intoPointer(to **string, v any) error {
 	return into(*to, v)
 }
 
-// moment scans a time, also as the text that SQLite keeps.
+// moment scans what Log.moment selects: PostgreSQL's microseconds, or the text that
+// SQLite keeps.
 type moment struct{ to *time.Time }
 
 // Scan implements sql.Scanner.
@@ -94,6 +100,8 @@ func (m moment) Scan(src any) error {
 		*m.to = time.Time{}
 	case time.Time:
 		*m.to = v.UTC()
+	case int64:
+		*m.to = time.UnixMicro(v).UTC()
 	case string:
 		for _, layout := range []string{"2006-01-02 15:04:05.999999999-07:00", time.RFC3339Nano, "2006-01-02 15:04:05.999999999"} {
 			if t, err := time.Parse(layout, v); err == nil {

@@ -252,6 +252,10 @@ func (p *plan) value(ctx context.Context, col int, text string) (value any, cano
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return nil, "", false // PostgreSQL has no such text
 	}
+	text, ok = p.cols[col].spelled(text)
+	if !ok {
+		return nil, "", false
+	}
 	v, ok := typed(f, text)
 	if !ok {
 		return nil, "", false

@@ -3,6 +3,7 @@ package trackers
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -45,7 +46,8 @@ func (l *Log) beginBetweenWriters(ctx context.Context) (_ sweepTx, err error) {
 	tx := &connSweep{Conn: conn}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, tx.end())
+			_, _ = conn.ExecContext(context.Background(), "ROLLBACK") // if it began all the same, as ctx ended
+			err = errors.Join(err, tx.wait(), tx.end())
 		}
 	}()
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&tx.timeout); err != nil {
@@ -76,23 +78,42 @@ type connSweep struct {
 	done    bool
 }
 
-// Commit ends the step.
-func (c *connSweep) Commit() error { return c.finish("COMMIT") }
-
-// Rollback undoes the step; after Commit it does nothing.
-func (c *connSweep) Rollback() error { return c.finish("ROLLBACK") }
-
-func (c *connSweep) finish(sql string) error {
+// Commit ends the step. With a rollback journal readers may be in the way, so it
+// waits as the application would; what cannot be committed is rolled back.
+func (c *connSweep) Commit() error {
 	if c.done {
 		return nil
 	}
-	_, err := c.ExecContext(context.Background(), sql)
-	return errors.Join(err, c.end())
+	err := c.wait()
+	if err == nil {
+		_, err = c.ExecContext(context.Background(), "COMMIT")
+	}
+	if err != nil {
+		return errors.Join(err, c.Rollback())
+	}
+	return c.end()
 }
 
-// end gives the connection back as it was.
+// Rollback undoes the step; after Commit it does nothing.
+func (c *connSweep) Rollback() error {
+	if c.done {
+		return nil
+	}
+	_, err := c.ExecContext(context.Background(), "ROLLBACK")
+	if err != nil { // nobody must get a connection with an open transaction
+		_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	return errors.Join(err, c.wait(), c.end())
+}
+
+// wait lets the connection wait for others as it did before.
+func (c *connSweep) wait() error {
+	_, err := c.ExecContext(context.Background(), fmt.Sprintf("PRAGMA busy_timeout = %d", c.timeout))
+	return err
+}
+
+// end gives the connection back.
 func (c *connSweep) end() error {
 	c.done = true
-	_, err := c.ExecContext(context.Background(), fmt.Sprintf("PRAGMA busy_timeout = %d", c.timeout))
-	return errors.Join(err, c.Close())
+	return c.Close()
 }
