@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync"
 	"github.com/rhtmx/gormsync/internal/dbtest"
@@ -138,4 +139,35 @@ func TestStatusTellsOfTheLog(t *testing.T) {
 		require.Equal(t, gormsync.Listening, a.sync.Status().Mode)
 		require.WithinDuration(t, time.Now(), a.sync.Status().LastErrorAt, 10*time.Second)
 	})
+}
+
+// The error of a pool that the application has taken whole does not only blame the
+// database.
+func TestStartOnAFullPool(t *testing.T) {
+	db := dbtest.Postgres(t).Open(t)
+	require.NoError(t, db.AutoMigrate(&Todo{}))
+	plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}})
+	require.NoError(t, err)
+	require.NoError(t, db.Use(plugin))
+	pool, err := db.DB()
+	require.NoError(t, err)
+	pool.SetMaxOpenConns(1)
+	tx := db.Begin()
+	require.NoError(t, tx.Error)
+	err = plugin.Start(t.Context())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "is a connection of its pool free?")
+	require.NoError(t, tx.Rollback().Error)
+	require.NoError(t, plugin.Start(t.Context()))
+	require.NoError(t, plugin.Close(t.Context()))
+}
+
+// The limit that the README names.
+func TestOnePluginForEachDB(t *testing.T) {
+	db := dbtest.SQLite(t).Open(t)
+	for _, want := range []error{nil, gorm.ErrRegistered} {
+		plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}})
+		require.NoError(t, err)
+		require.ErrorIs(t, db.Use(plugin), want)
+	}
 }

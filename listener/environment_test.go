@@ -34,10 +34,10 @@ func TestRefusedEnvironment(t *testing.T) {
 	bells := ears(t, d.URL)
 	for _, name := range []string{
 		"PGGSSENCMODE", "PGSSLCRL", "PGSSLCRLDIR", "PGKRBSRVNAME", "PGREQUIREPEER", "PGREQUIRESSL", "PGREALM", "PGGSSLIB",
-		"PGGSSDELEGATION", "PGSSLCOMPRESSION",
+		"PGGSSDELEGATION", "PGSSLCOMPRESSION", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGSSLCERTMODE",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv(name, "prefer")
+			t.Setenv(name, "")
 			l, _, stop := run(t, db, listener.Config{Poll: -1})
 			waitFor(t, l, listener.Polling)
 			require.Contains(t, l.Status().Reason, "$"+name+" is not supported")
