@@ -26,12 +26,12 @@ func TestFlappingIsLoggedNowAndThen(t *testing.T) {
 			l.deafen(gone)
 			l.mute(gone)
 			l.arrive(target{})
-			time.Sleep(100 * time.Millisecond)
+			pause(t.Context(), 100*time.Millisecond)
 		}
 		require.Equal(t, 3, lines(), "one that they cease, one that nobody is told, one that they are back:\n%s", log.String())
 		for range 60 {
 			l.deafen(gone)
-			time.Sleep(time.Second)
+			pause(t.Context(), time.Second)
 		}
 		require.Equal(t, 4, lines(), log.String())
 		require.Contains(t, log.String()[strings.LastIndex(strings.TrimSpace(log.String()), "\n"):], "do not arrive")
