@@ -138,11 +138,15 @@ func (s socket) send(message string) {
 func (s socket) next() frame {
 	s.t.Helper()
 	require.NoError(s.t, s.conn.SetReadDeadline(time.Now().Add(5*time.Second)))
-	_, body, err := s.conn.ReadMessage()
-	require.NoError(s.t, err)
-	var f frame
-	require.NoError(s.t, json.Unmarshal(body, &f), "%s", body)
-	return f
+	for {
+		_, body, err := s.conn.ReadMessage()
+		require.NoError(s.t, err)
+		var f frame
+		require.NoError(s.t, json.Unmarshal(body, &f), "%s", body)
+		if f.Type != "heartbeat" {
+			return f
+		}
+	}
 }
 
 func TestFirstRun(t *testing.T) {

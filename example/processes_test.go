@@ -72,9 +72,13 @@ func follower(t *testing.T, address string) *websocket.Conn {
 func nextFrame(t *testing.T, conn *websocket.Conn) string {
 	t.Helper()
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
-	_, text, err := conn.ReadMessage()
-	require.NoError(t, err)
-	return string(text)
+	for {
+		_, text, err := conn.ReadMessage()
+		require.NoError(t, err)
+		if !strings.Contains(string(text), `"heartbeat"`) {
+			return string(text)
+		}
+	}
 }
 
 // save adds a to-do through one process.

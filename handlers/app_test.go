@@ -171,7 +171,12 @@ func (s ws) send(text string) {
 
 func (s ws) next() message {
 	s.t.Helper()
-	require.NoError(s.t, s.SetReadDeadline(time.Now().Add(10*time.Second)))
+	return s.nextWithin(10 * time.Second)
+}
+
+func (s ws) nextWithin(d time.Duration) message {
+	s.t.Helper()
+	require.NoError(s.t, s.SetReadDeadline(time.Now().Add(d)))
 	kind, body, err := s.ReadMessage()
 	require.NoError(s.t, err)
 	if kind == websocket.BinaryMessage {
