@@ -3,11 +3,14 @@ package gormsync_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync"
 	"github.com/rhtmx/gormsync/internal/dbtest"
@@ -111,4 +114,60 @@ func TestStartAndCloseAtAnyMoment(t *testing.T) {
 			require.Equal(t, gormsync.Off, plugin.Status().Mode)
 		}
 	})
+}
+
+// Bells arrive though the log is gone, and Status tells that it cannot be read.
+func TestStatusTellsOfTheLog(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, func(c *gormsync.Config) {
+			c.Poll, c.Logger = 10*time.Millisecond, slog.New(slog.DiscardHandler)
+		})
+		a.hears(t)
+		require.Empty(t, a.sync.Status().LastError)
+		require.NoError(t, migrate.Down(t.Context(), a.db, ""))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for !strings.Contains(a.sync.Status().LastError, "reading _rhtmx_sync_log") {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				require.FailNow(t, "the status does not tell", "%+v", a.sync.Status())
+			}
+		}
+		require.Equal(t, gormsync.Listening, a.sync.Status().Mode)
+		require.WithinDuration(t, time.Now(), a.sync.Status().LastErrorAt, 10*time.Second)
+	})
+}
+
+// The error of a pool that the application has taken whole does not only blame the
+// database.
+func TestStartOnAFullPool(t *testing.T) {
+	db := dbtest.Postgres(t).Open(t)
+	require.NoError(t, db.AutoMigrate(&Todo{}))
+	plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}})
+	require.NoError(t, err)
+	require.NoError(t, db.Use(plugin))
+	pool, err := db.DB()
+	require.NoError(t, err)
+	pool.SetMaxOpenConns(1)
+	tx := db.Begin()
+	require.NoError(t, tx.Error)
+	err = plugin.Start(t.Context())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "is a connection of its pool free?")
+	require.NoError(t, tx.Rollback().Error)
+	require.NoError(t, plugin.Start(t.Context()))
+	require.NoError(t, plugin.Close(t.Context()))
+}
+
+// The limit that the README names.
+func TestOnePluginForEachDB(t *testing.T) {
+	db := dbtest.SQLite(t).Open(t)
+	for _, want := range []error{nil, gorm.ErrRegistered} {
+		plugin, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}})
+		require.NoError(t, err)
+		require.ErrorIs(t, db.Use(plugin), want)
+	}
 }

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rhtmx/gormsync/handlers"
+	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
 )
 
@@ -121,9 +121,6 @@ const (
 	pollWithoutBells         = 500 * time.Millisecond
 )
 
-// tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
-var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
-
 func (c Config) withDefaults() Config {
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
@@ -167,8 +164,8 @@ func (c Config) validate() error {
 	if c.Ring < 0 {
 		return fmt.Errorf("gormsync: Config.Ring is %d; give a positive number of changes", c.Ring)
 	}
-	if !tablePrefix.MatchString(c.TablePrefix) {
-		return fmt.Errorf("gormsync: Config.TablePrefix is %q; use up to 30 letters, digits and underscores, none of the digits first", c.TablePrefix)
+	if err := models.CheckPrefix(c.TablePrefix); err != nil {
+		return fmt.Errorf("gormsync: Config.TablePrefix: %w", err)
 	}
 	var errs []error
 	for _, e := range c.Entities {

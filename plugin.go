@@ -111,7 +111,7 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	p.handlers = handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
 		Limits: p.cfg.Limits, Heartbeat: p.cfg.Heartbeat, Window: p.cfg.Window, Reauthorize: p.cfg.Reauthorize, WriteWait: p.cfg.WriteWait,
-		Ring: p.cfg.Ring, Observer: p.cfg.Observer,
+		Ring: p.cfg.Ring, Observer: p.cfg.Observer, Failed: l.Failed,
 	})
 	return nil
 }
@@ -180,28 +180,45 @@ const startLimit = 5 * time.Second
 // Start begins to follow the log, to listen for other processes and to tell them
 // of changes; so a process that serves nobody calls it too. Mount has it called
 // with the first connection. It fails within 5 s when the database cannot be
-// read; see Status for whether bells arrive. A second call does nothing; after
-// Close it returns ErrClosed.
+// read, and at once with ctx's error when ctx ends; see Status for whether bells
+// arrive. A second call does nothing; after Close, and for those who wait when
+// Close is called, it returns ErrClosed.
 func (p *Plugin) Start(ctx context.Context) error {
+	p.mu.Lock()
+	h, closed := p.handlers, p.closed
+	p.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case h == nil:
+		return fmt.Errorf("%w, then Start", errNotUsed)
+	}
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := h.Start(limited); errors.Is(err, ErrClosed) {
+		return ErrClosed
+	} else if err != nil {
+		return fmt.Errorf("gormsync: the log cannot be read, so it is not followed; is the database up, and is a connection of its pool free? %w", err)
+	}
+	return p.begin(ctx)
+}
+
+// begin has everything run that goes on until Close, once.
+func (p *Plugin) begin(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.handlers == nil:
-		return fmt.Errorf("%w, then Start", errNotUsed)
 	case p.closed:
 		return ErrClosed
 	case p.started:
 		return nil
 	}
-	limited, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	if err := p.handlers.Start(limited); err != nil {
-		return fmt.Errorf("gormsync: the log cannot be read, so it is not followed; is the database up? %w", err)
-	}
 	p.started = true
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	p.running.Go(func() { p.listener.Load().Run(run) })
+	l := p.listener.Load()
+	l.Begin()
+	p.running.Go(func() { l.Run(run) })
 	if p.cfg.Retention > 0 || p.cfg.MutationRetention > 0 || slices.ContainsFunc(p.cfg.Entities, func(e Entity) bool { return e.KeepLatest }) {
 		p.running.Go(func() { p.sweep(run) })
 	}

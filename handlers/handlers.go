@@ -44,6 +44,9 @@ type Config struct {
 	Observer Observer
 	// Start is called before the first connection is served. Defaults to nothing.
 	Start func(context.Context) error
+	// Failed is told of each read of the log for live connections that failed.
+	// Defaults to nobody.
+	Failed func(error)
 	// Logger takes the errors of requests. Defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -58,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Start == nil {
 		c.Start = func(context.Context) error { return nil }
+	}
+	if c.Failed == nil {
+		c.Failed = func(error) {}
 	}
 	if c.Observer == nil {
 		c.Observer = NopObserver{}
@@ -89,12 +95,13 @@ type Handlers struct {
 	livesMu sync.Mutex
 	lives   map[*live]struct{}
 
-	mu      sync.Mutex
-	running map[*hub]bool
-	ctx     context.Context // of the hubs; nil before Start
-	stop    context.CancelFunc
-	hubs    sync.WaitGroup
-	closed  bool
+	mu       sync.Mutex
+	running  map[*hub]bool
+	attempts map[*hub]*attempt
+	ctx      context.Context // of the hubs
+	stop     context.CancelFunc
+	hubs     sync.WaitGroup
+	closed   bool
 }
 
 // ErrClosed is what Start returns after Close.
@@ -105,10 +112,12 @@ func New(cfg Config) *Handlers {
 	cfg = cfg.withDefaults()
 	h := &Handlers{
 		cfg: cfg, log: cfg.Log, changes: cfg.Log.Changes(), fields: cfg.Log.Fields(), logger: cfg.Logger, observer: cfg.Observer,
-		counter: counter{limits: cfg.Limits.withDefaults()}, lives: map[*live]struct{}{}, running: map[*hub]bool{},
+		counter: counter{limits: cfg.Limits.withDefaults()}, lives: map[*live]struct{}{}, running: map[*hub]bool{}, attempts: map[*hub]*attempt{},
 	}
+	h.ctx, h.stop = context.WithCancel(context.Background())
 	opts := hubOptions{
 		ring: cfg.Ring, window: cfg.Window, heartbeat: cfg.Heartbeat, reads: make(chan struct{}, maxReads), observer: cfg.Observer, logger: cfg.Logger,
+		failed: cfg.Failed,
 	}
 	h.hub = newHub(cfg.Log, changeSource{h.changes}, opts)
 	h.fieldHub = newHub(cfg.Log, fieldSource{h.fields}, opts)
@@ -122,31 +131,6 @@ func (h *Handlers) Ring() {
 	h.fieldHub.bellRung()
 }
 
-// Start begins to publish. It fails fast when the log cannot be read; a second
-// call does nothing.
-func (h *Handlers) Start(ctx context.Context) error { return h.startHub(ctx, h.hub) }
-
-func (h *Handlers) startHub(ctx context.Context, hub *hub) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return ErrClosed
-	}
-	if h.running[hub] {
-		return nil
-	}
-	if err := hub.begin(ctx); err != nil {
-		return err
-	}
-	if h.ctx == nil {
-		h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
-	}
-	h.running[hub] = true
-	h.hubs.Go(func() { hub.run(h.ctx) })
-	hub.bellRung()
-	return nil
-}
-
 // Close ends all connections, telling the clients to come back, and the hubs. New
 // connections are refused from then on. It waits until all is quiet or ctx ends,
 // and then gives ctx's error; within a few seconds it cuts the connections of
@@ -154,7 +138,6 @@ func (h *Handlers) startHub(ctx context.Context, hub *hub) error {
 func (h *Handlers) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
-	stop := h.stop
 	h.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
@@ -163,9 +146,7 @@ func (h *Handlers) Close(ctx context.Context) error {
 		h.each(func(l *live) { l.fail(closeRestart) })
 		h.hub.stop()
 		h.fieldHub.stop()
-		if stop != nil {
-			stop()
-		}
+		h.stop()
 		h.socket.open.Wait()
 		h.streams.Wait()
 		h.hubs.Wait()

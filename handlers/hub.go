@@ -23,6 +23,7 @@ type hubOptions struct {
 	reads     chan struct{} // a place for each read of the log by a session
 	observer  Observer
 	logger    *slog.Logger
+	failed    func(error) // is told of reads that failed
 }
 
 // hub reads one log once for each bell, puts what is new into the ring and wakes
@@ -51,6 +52,9 @@ func newHub(log *trackers.Log, s source, opts hubOptions) *hub {
 	h := &hub{
 		source: s, log: log, opts: opts, bell: make(chan struct{}, 1), ring: newRing(opts.ring),
 		topics: map[topicKey]*topic{}, views: map[string]*view{},
+	}
+	if h.opts.failed == nil {
+		h.opts.failed = func(error) {}
 	}
 	h.pages = newPageCache(h)
 	h.reading, h.stop = context.WithCancel(context.Background())
@@ -101,15 +105,24 @@ func (h *hub) run(ctx context.Context) {
 			bell = h.bell
 		case <-bell:
 			err := h.drain(ctx)
-			if err != nil && !failing && ctx.Err() == nil {
-				h.opts.logger.Error("gormsync: the hub cannot read the log and will try again", "error", err)
-			}
+			h.report(ctx, err, failing)
 			failing = err != nil
 			if h.opts.window > 0 {
 				bell = nil
 				window.Reset(h.opts.window)
 			}
 		}
+	}
+}
+
+// report tells of a read that failed; the log hears of the first one only.
+func (h *hub) report(ctx context.Context, err error, again bool) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	h.opts.failed(err)
+	if !again {
+		h.opts.logger.Error("gormsync: the hub cannot read the log and will try again", "error", err)
 	}
 }
 

@@ -15,23 +15,29 @@ const (
 	// spacing is the time from one NOTIFY to the next, at least: one says as much
 	// as fifty, and each wakes every listener of the database.
 	spacing = 20 * time.Millisecond
-	// lastWords is how long the NOTIFY of the last commit may take at the end.
+	// lastWords is how long the NOTIFY of the last commits may take at the end, the
+	// one included that is on its way.
 	lastWords = time.Second
 )
 
 // announce tells other processes of commits: of the first at once, of what comes
-// in the next moments together.
+// in the next moments together. Its connection outlives ctx by lastWords at most,
+// and is cut then: a server that says nothing must not hold up the end.
 func (l *Listener) announce(ctx context.Context) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	defer context.AfterFunc(ctx, func() {
+		if pause(life, lastWords) {
+			end()
+		}
+	})()
 	out := sql.OpenDB(&outlet{l, life})
 	out.SetMaxOpenConns(1)
 	defer func() {
 		if err := out.Close(); err != nil {
-			l.failed(fmt.Errorf("closing the announcing connection: %w", err))
+			l.Failed(fmt.Errorf("closing the announcing connection: %w", err))
 		}
 	}()
-	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,19 +46,17 @@ func (l *Listener) announce(ctx context.Context) {
 		case <-l.commits:
 		}
 		began := time.Now()
-		err := l.say(ctx, out)
+		err := l.say(life, out)
 		if ctx.Err() != nil {
-			signal(l.commits) // it may not have been sent
+			if err != nil { // it may not have been sent
+				signal(l.commits)
+			}
 			continue
 		}
-		if err != nil && !failing {
-			l.cfg.Logger.Warn("gormsync: other processes cannot be told of changes; they find them by polling", "error", err)
-		}
-		l.failed(err)
-		failing = err != nil
 		wait := spacing
-		if failing {
+		if err != nil {
 			wait = minWait
+			l.mute(err)
 		}
 		pause(ctx, wait-time.Since(began))
 	}
@@ -62,25 +66,27 @@ func (l *Listener) announce(ctx context.Context) {
 func (l *Listener) sayLast(life context.Context, out *sql.DB) {
 	select {
 	case <-l.commits:
+		l.Failed(l.say(life, out))
 	default:
-		return
 	}
-	ctx, cancel := context.WithTimeout(life, lastWords)
-	defer cancel()
-	l.failed(l.say(ctx, out))
 }
 
 // say sends one NOTIFY: on the connection that is there, or a new one if that was
 // lost, or through the application's pool if nobody knows where to connect.
-func (l *Listener) say(ctx context.Context, out *sql.DB) error {
-	err := l.notify(ctx, out, l.id)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoAddress) {
-		err = l.notify(ctx, out, l.id)
+func (l *Listener) say(life context.Context, out *sql.DB) error {
+	err := l.notify(life, out, l.id)
+	if err != nil && life.Err() == nil && !hopeless(err) {
+		err = l.notify(life, out, l.id)
 	}
-	if errors.Is(err, errNoAddress) || errors.Is(err, errPromise) {
-		return l.notifyByPool(ctx, l.id)
+	if hopeless(err) {
+		return l.notifyByPool(life, l.id)
 	}
 	return err
+}
+
+// hopeless reports whether only another configuration lets us connect.
+func hopeless(err error) bool {
+	return errors.Is(err, errNoAddress) || errors.Is(err, errPromise) || errors.Is(err, errRefused)
 }
 
 func (l *Listener) notifyByPool(ctx context.Context, payload string) error {
@@ -113,18 +119,29 @@ func (o *outlet) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	var errs []error
 	for _, t := range targets {
-		c, err := pq.NewConnector(t.dsn())
-		if err != nil {
-			return nil, err
+		conn, err := o.connect(ctx, t)
+		if o.l.refused(err) {
+			conn, err = o.connect(ctx, t)
 		}
-		c.Dialer(dialer{ctx, o.life, t})
-		conn, err := c.Connect(ctx)
 		if err == nil {
 			return conn, nil
 		}
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+func (o *outlet) connect(ctx context.Context, t target) (driver.Conn, error) {
+	dsn, err := o.l.dsn(t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	c.Dialer(dialer{ctx, o.life, t})
+	return c.Connect(ctx)
 }
 
 // Driver implements driver.Connector.

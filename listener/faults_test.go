@@ -248,7 +248,7 @@ func TestStartWithoutServer(t *testing.T) {
 	began := time.Now()
 	err = sync.Start(t.Context())
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "is the database up?")
+	require.ErrorContains(t, err, "is the database up, and is a connection of its pool free?")
 	require.Less(t, time.Since(began), 7*time.Second, "5 s are promised")
 	link.mend()
 	require.NoError(t, sync.Start(t.Context()), "a second attempt")

@@ -17,7 +17,6 @@ const (
 
 // listen keeps a connection listening until ctx ends, through everything.
 func (l *Listener) listen(ctx context.Context) {
-	l.set(Degraded, "not connected yet", nil)
 	wait := minWait
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -30,7 +29,7 @@ func (l *Listener) listen(ctx context.Context) {
 		case heard && time.Since(began) > minWait:
 			wait = minWait
 			continue // it worked until just now
-		case !heard && (errors.Is(err, errDeaf) || errors.Is(err, errNoAddress) || errors.Is(err, errPromise)):
+		case !heard && (errors.Is(err, errDeaf) || hopeless(err)):
 			pause(ctx, jitter(deafWait))
 		default:
 			pause(ctx, jitter(wait))
@@ -49,6 +48,9 @@ func (l *Listener) listenOnce(ctx context.Context) (heard bool, err error) {
 	var errs []error
 	for _, t := range targets {
 		heard, err := l.session(ctx, t)
+		if l.refused(err) {
+			heard, err = l.session(ctx, t)
+		}
 		if heard || ctx.Err() != nil {
 			return heard, err
 		}
@@ -77,6 +79,8 @@ func (l *Listener) deafen(err error) {
 		mode, reason = Polling, errNoAddress.Error()+"; set Config.ListenDSN"
 	case errors.Is(err, errPromise):
 		mode, reason = Polling, errPromise.Error()
+	case errors.Is(err, errRefused):
+		mode, reason = Polling, errRefused.Error()+": unset the variable for this process and say in the DSN what it says, or set Config.NoNotify"
 	}
 	l.set(mode, reason, err)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,10 +50,13 @@ type Listener struct {
 	commits chan struct{} // others are to be told
 	changed chan struct{} // the mode is another
 
+	plain atomic.Bool // parameters of a connection were refused
+
 	mu     sync.Mutex
 	status Status
-	logged string // the last complaint
-	good   target // where LISTEN worked last
+	told   string               // the state that was logged last; empty: all is well
+	toldAt map[string]time.Time // when a state was logged last
+	good   target               // where LISTEN worked last
 }
 
 // maxChannel is how many bytes of a name PostgreSQL keeps.
@@ -67,7 +71,7 @@ func New(cfg Config) (*Listener, error) {
 	l := &Listener{
 		cfg: cfg, id: rand.Text(),
 		bells: make(chan struct{}, 1), commits: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		status: Status{Mode: Off, Since: time.Now(), Reason: "not started"},
+		status: Status{Mode: Off, Since: time.Now(), Reason: "not started"}, toldAt: map[string]time.Time{},
 	}
 	switch {
 	case cfg.Dialect == sqlite && cfg.DSN != "":
@@ -92,9 +96,22 @@ func New(cfg Config) (*Listener, error) {
 
 const sqlite = "sqlite"
 
+// Begin sets the mode that holds until Run knows more. Run calls it too; call it
+// before if Run is called in a goroutine and Status may be asked at once.
+func (l *Listener) Begin() {
+	switch {
+	case l.Status().Mode != Off:
+	case l.cfg.NoNotify:
+		l.set(Polling, "Config.NoNotify is set", nil)
+	default:
+		l.set(Degraded, "not connected yet", nil)
+	}
+}
+
 // Run listens, polls and announces until ctx ends. When it returns, nothing of it
 // runs any more. It is meant to be called once.
 func (l *Listener) Run(ctx context.Context) {
+	l.Begin()
 	var all sync.WaitGroup
 	all.Go(func() { l.ringer(ctx) })
 	if l.cfg.Poll > 0 {
@@ -102,7 +119,6 @@ func (l *Listener) Run(ctx context.Context) {
 	}
 	switch {
 	case l.cfg.NoNotify:
-		l.set(Polling, "Config.NoNotify is set", nil)
 	case l.cfg.Dialect == sqlite:
 		all.Go(func() { l.watch(ctx) })
 	default:

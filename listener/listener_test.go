@@ -189,22 +189,49 @@ func TestSQLiteFileOfTwo(t *testing.T) {
 	require.NotZero(t, l.Status().LastBell)
 }
 
-// A pool of one connection is never kept from the application, even if it is made
-// so later.
-func TestSQLiteWithOneConnection(t *testing.T) {
-	path := filepath.ToSlash(filepath.Join(t.TempDir(), "one.db"))
-	db, err := gorm.Open(sqlite.Open(path), &gorm.Config{Logger: logger.Discard})
-	require.NoError(t, err)
-	pool, err := db.DB()
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, pool.Close()) })
-	l, rings, _ := run(t, db, listener.Config{Poll: 20 * time.Millisecond})
-	waitFor(t, l, listener.Listening)
-	pool.SetMaxOpenConns(1)
-	waitFor(t, l, listener.Polling)
-	require.NoError(t, db.AutoMigrate(&item{}))
-	require.NoError(t, db.Create(&item{}).Error)
-	require.Contains(t, l.Status().Reason, "one connection")
-	before := rings.Load()
-	until(t, 10*time.Second, "the poll rings", func() bool { return rings.Load() > before })
+// A small pool is never kept from the application, even if it is made so later.
+func TestSQLiteWithFewConnections(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		path := filepath.ToSlash(filepath.Join(t.TempDir(), "few.db"))
+		db, err := gorm.Open(sqlite.Open(path), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, pool.Close()) })
+		l, rings, stop := run(t, db, listener.Config{Poll: 20 * time.Millisecond})
+		waitFor(t, l, listener.Listening)
+		pool.SetMaxOpenConns(most)
+		waitFor(t, l, listener.Polling)
+		require.Contains(t, l.Status().Reason, "fewer than 3 connections")
+		for range most { // all of them at once
+			conn, err := pool.Conn(t.Context())
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = conn.Close() }) // before the pool
+		}
+		before := rings.Load()
+		until(t, 10*time.Second, "the poll rings", func() bool { return rings.Load() > before })
+		stop()
+	}
+}
+
+// A link that was cut holds nobody up at the end, whatever is on its way.
+func TestCloseOnASilentLink(t *testing.T) {
+	t.Parallel()
+	for _, pending := range []bool{false, true} {
+		d := dbtest.Postgres(t)
+		link := newProxy(t, d.URL)
+		bells := ears(t, d.URL)
+		l, _, stop := run(t, pool(t, link.url), listener.Config{Poll: 20 * time.Millisecond})
+		waitFor(t, l, listener.Listening)
+		l.Announce()
+		require.Len(t, bells(300*time.Millisecond), 1)
+		link.cut()
+		l.Announce()
+		if pending { // or it is sent at the end only
+			<-time.After(200 * time.Millisecond)
+		}
+		began := time.Now()
+		stop()
+		require.Less(t, time.Since(began), 3*time.Second, "a second is what the last words may take")
+	}
 }

@@ -47,10 +47,14 @@ type session struct {
 // session listens at a target until that fails or ctx ends. It tells whether
 // bells arrived meanwhile, and why it ended.
 func (l *Listener) session(ctx context.Context, t target) (heard bool, err error) {
+	dsn, err := l.dsn(t)
+	if err != nil {
+		return false, err
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	s := &session{l: l}
-	s.pq = pq.NewDialListener(dialer{ctx, ctx, t}, t.dsn(), retry, retry, func(_ pq.ListenerEventType, err error) {
+	s.pq = pq.NewDialListener(dialer{ctx, ctx, t}, dsn, retry, retry, func(_ pq.ListenerEventType, err error) {
 		if err != nil {
 			end(err)
 		}

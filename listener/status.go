@@ -23,13 +23,14 @@ const (
 )
 
 // Status tells how changes of other processes are noticed. None is missed in any
-// mode; it is about delay.
+// mode; it is about delay. It does not say whether the log can be read: when that
+// fails, bells may go on to arrive, and LastError tells.
 type Status struct {
 	Mode Mode `json:"mode"`
 	// Since is when the mode began.
 	Since time.Time `json:"since"`
-	// Reason says in words why the mode is not Listening, and what to do. Empty
-	// while listening.
+	// Reason says in words why the mode is not Listening, what to do, and in
+	// parentheses what the error was. Empty while listening.
 	Reason string `json:"reason,omitempty"`
 	// LastError is the last thing that went wrong, also when it is over; empty if
 	// nothing did.
@@ -48,7 +49,7 @@ func (l *Listener) Status() Status {
 	return l.status
 }
 
-// set changes the state, and says so once if bells cease or are back.
+// set changes the state, and says so if bells cease or are back.
 func (l *Listener) set(mode Mode, reason string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,20 +57,50 @@ func (l *Listener) set(mode Mode, reason string, err error) {
 		l.status.Mode, l.status.Since = mode, time.Now()
 		signal(l.changed)
 	}
-	l.status.Reason = reason
 	l.blame(err)
+	l.status.Reason = reason
+	if err != nil && !strings.Contains(reason, l.status.LastError) {
+		l.status.Reason += " (" + l.status.LastError + ")"
+	}
 	switch {
-	case mode == Listening && l.logged != "":
-		l.logged = ""
+	case mode == Listening && l.tell(""):
 		l.cfg.Logger.Info("gormsync: bells of other processes arrive again")
-	case err != nil && reason != l.logged:
-		l.logged = reason
+	case err != nil && l.tell(reason):
 		l.cfg.Logger.Warn("gormsync: bells of other processes do not arrive: "+reason, "meanwhile", l.meanwhile(), "error", err)
 	}
 }
 
-// failed notes what went wrong without a change of mode.
-func (l *Listener) failed(err error) {
+// quietFor is how long a state is not logged again, once it was: a connection that
+// comes and goes would fill the log.
+const quietFor = time.Minute
+
+// tell reports whether a state is to be logged: it is another one than was logged
+// last, and was not logged for a while. A state that lasts is set again and again,
+// so the log ends with the one that holds. l.mu is held.
+func (l *Listener) tell(state string) bool {
+	if state == l.told || time.Since(l.toldAt[state]) < quietFor {
+		return false
+	}
+	l.told, l.toldAt[state] = state, time.Now()
+	return true
+}
+
+// mute notes that others cannot be told of changes.
+func (l *Listener) mute(err error) {
+	const state = "mute"
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.blame(err)
+	if time.Since(l.toldAt[state]) < quietFor {
+		return
+	}
+	l.toldAt[state] = time.Now()
+	l.cfg.Logger.Warn("gormsync: other processes cannot be told of changes; they find them by polling", "error", err)
+}
+
+// Failed notes, for Status, what went wrong without a change of mode: such as that
+// the log cannot be read though bells arrive.
+func (l *Listener) Failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.blame(err)

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/lib/pq"
 )
 
 // errNoAddress: the pool does not tell where it leads.
@@ -88,22 +89,48 @@ func usable(cfg *pgx.ConnConfig) error {
 	return nil
 }
 
+// errRefused: lib/pq refuses to connect because of a variable in the environment,
+// whatever the DSN says. pgx, by which the application connects, ignores it.
+var errRefused = errors.New("lib/pq, which listens, refuses the environment of this process")
+
 // dsn is the target for lib/pq, which takes other DSNs than pgx. TLS, the address
 // and time limits are the dialer's business. Every word stands here, or lib/pq
 // would look into the environment for it, which pgx has done.
-func (t target) dsn() string {
-	words := []string{
+func (t target) dsn(more ...string) (string, error) {
+	words := append([]string{
 		"host=" + quoteWord(t.host), "port=" + strconv.Itoa(int(t.port)), "user=" + quoteWord(t.cfg.User), "dbname=" + quoteWord(t.cfg.Database),
-		"sslmode=disable", "sslnegotiation=postgres", "connect_timeout=0", "target_session_attrs=any", "load_balance_hosts=disable",
-		"application_name=gormsync",
-	}
+		"sslmode=disable", "sslnegotiation=postgres", "sslrootcert=''", "connect_timeout=0", "target_session_attrs=any", "load_balance_hosts=disable",
+		"application_name=gormsync", "client_encoding=UTF8", "datestyle='ISO, MDY'", "min_protocol_version=3.0", "max_protocol_version=3.0",
+		"tz=''", "geqo=''", "service=''", // empty: not sent
+		"options=" + quoteWord(t.cfg.RuntimeParams["options"]), // some poolers find the database by them
+	}, more...)
 	if t.cfg.Password != "" {
 		words = append(words, "password="+quoteWord(t.cfg.Password))
 	}
-	if options := t.cfg.RuntimeParams["options"]; options != "" { // some poolers find the database by it
-		words = append(words, "options="+quoteWord(options))
+	dsn := strings.Join(words, " ")
+	if _, err := pq.NewConfig(dsn); err != nil {
+		return "", fmt.Errorf("%w: %w", errRefused, err)
 	}
-	return strings.Join(words, " ")
+	return dsn, nil
+}
+
+// staysIdle is a parameter of a connection: that nobody ends it because it is idle,
+// as a role's idle_session_timeout asks for. Poolers refuse it.
+const staysIdle = "idle_session_timeout"
+
+// dsn is the target for lib/pq, with the parameter unless somebody refused it.
+func (l *Listener) dsn(t target) (string, error) {
+	if l.plain.Load() {
+		return t.dsn()
+	}
+	return t.dsn(staysIdle + "=0")
+}
+
+// refused reports whether a connection failed because of that parameter and it is
+// worth trying without.
+func (l *Listener) refused(err error) bool {
+	var said *pq.Error
+	return errors.As(err, &said) && strings.Contains(said.Message, staysIdle) && l.plain.CompareAndSwap(false, true)
 }
 
 var wordQuoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

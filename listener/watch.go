@@ -12,7 +12,7 @@ import (
 // takes a few microseconds.
 const lookEvery = 25 * time.Millisecond
 
-var errOneConnection = errors.New("the pool has one connection, which the application needs")
+var errFewConnections = errors.New("the pool has fewer than 3 connections, which the application needs")
 
 // watch rings when anybody else has written to the SQLite file, until ctx ends.
 func (l *Listener) watch(ctx context.Context) {
@@ -23,8 +23,8 @@ func (l *Listener) watch(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errOneConnection):
-			l.set(Polling, errOneConnection.Error()+"; raise SetMaxOpenConns if other processes use the file", nil)
+		case errors.Is(err, errFewConnections):
+			l.set(Polling, errFewConnections.Error()+"; raise SetMaxOpenConns to 3 or more if other processes use the file", nil)
 			pause(ctx, jitter(deafWait))
 			continue
 		}
@@ -40,8 +40,8 @@ func (l *Listener) watch(ctx context.Context) {
 // watchOn holds a connection: data versions compare on the same one only. They
 // change with every commit of another connection, of this process or not.
 func (l *Listener) watchOn(ctx context.Context) (err error) {
-	if l.alone() {
-		return errOneConnection
+	if l.needed() {
+		return errFewConnections
 	}
 	open, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
@@ -64,13 +64,14 @@ func (l *Listener) watchOn(ctx context.Context) (err error) {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if l.alone() {
-			return errOneConnection
+		if l.needed() {
+			return errFewConnections
 		}
 		now, err := dataVersion(ctx, conn)
 		if err != nil {
 			return err
 		}
+		l.set(Listening, "", nil)
 		if now != version {
 			version = now
 			l.heard()
@@ -78,8 +79,12 @@ func (l *Listener) watchOn(ctx context.Context) (err error) {
 	}
 }
 
-// alone reports whether holding a connection would leave the application none.
-func (l *Listener) alone() bool { return l.cfg.DB.Stats().MaxOpenConnections == 1 }
+// needed reports whether the application may need every connection of its pool:
+// one to read a row and another one, meanwhile, to write.
+func (l *Listener) needed() bool {
+	n := l.cfg.DB.Stats().MaxOpenConnections
+	return n == 1 || n == 2
+}
 
 func dataVersion(ctx context.Context, conn *sql.Conn) (version int64, err error) {
 	if err = conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version); err != nil {

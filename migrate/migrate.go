@@ -20,7 +20,10 @@ const SchemaVersion = 2
 // or upgrades older ones. It does nothing when they are of SchemaVersion
 // already, and fails when they are of a later one.
 func Up(ctx context.Context, db *gorm.DB, prefix string) error {
-	tables := models.TablesFor(prefix)
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return err
+	}
 	v, err := version(ctx, db, tables)
 	if err != nil || v == SchemaVersion {
 		return err
@@ -32,6 +35,13 @@ func Up(ctx context.Context, db *gorm.DB, prefix string) error {
 		}
 		return up(tx, tables)
 	})
+}
+
+func tablesFor(prefix string) (models.Tables, error) {
+	if err := models.CheckPrefix(prefix); err != nil {
+		return models.Tables{}, fmt.Errorf("migrate: %w", err)
+	}
+	return models.TablesFor(prefix), nil
 }
 
 func up(tx *gorm.DB, tables models.Tables) error {
@@ -92,7 +102,10 @@ func writeFacts(tx *gorm.DB, tables models.Tables) error {
 // Down removes the log tables and with them the whole log. The application's
 // own tables stay as they are.
 func Down(ctx context.Context, db *gorm.DB, prefix string) error {
-	tables := models.TablesFor(prefix)
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return err
+	}
 	return locked(ctx, db, tables, func(tx *gorm.DB) error {
 		for _, name := range []string{tables.Mutations, tables.Fields, tables.Changes, tables.Meta} {
 			if err := tx.Migrator().DropTable(name); err != nil {
@@ -111,7 +124,11 @@ func Down(ctx context.Context, db *gorm.DB, prefix string) error {
 
 // Version tells the schema version of the log tables; 0 when there are none.
 func Version(ctx context.Context, db *gorm.DB, prefix string) (int, error) {
-	return version(ctx, db, models.TablesFor(prefix))
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return 0, err
+	}
+	return version(ctx, db, tables)
 }
 
 func version(ctx context.Context, db *gorm.DB, tables models.Tables) (int, error) {

@@ -23,7 +23,7 @@ func epoch(t *testing.T, db *gorm.DB, tables models.Tables) string {
 }
 
 func TestUpAndDown(t *testing.T) {
-	for _, prefix := range []string{"", "Odd-"} {
+	for _, prefix := range []string{"", "Odd_"} {
 		dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
 			db, tables := d.Open(t), models.TablesFor(prefix)
 			v, err := migrate.Version(t.Context(), db, prefix)
@@ -107,5 +107,23 @@ func TestUpFromVersion1(t *testing.T) {
 		var changes int64
 		require.NoError(t, db.Model(&models.Change{}).Count(&changes).Error)
 		require.EqualValues(t, 1, changes)
+	})
+}
+
+// The rule for prefixes is that of gormsync.New, before anything is done.
+func TestPrefixesAreChecked(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		db := d.Open(t)
+		for _, prefix := range []string{"Odd-'", "app.", "1_", "a_prefix_of_more_than_30_characters_"} {
+			_, err := migrate.Version(t.Context(), db, prefix)
+			all := []error{err, migrate.Up(t.Context(), db, prefix), migrate.Down(t.Context(), db, prefix)}
+			if d.Dialect == "postgres" {
+				all = append(all, migrate.UpNotify(t.Context(), db, prefix), migrate.DownNotify(t.Context(), db, prefix))
+			}
+			for _, err := range all {
+				require.ErrorContains(t, err, "the table prefix is")
+				require.ErrorContains(t, err, "use up to 30 letters")
+			}
+		}
 	})
 }

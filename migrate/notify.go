@@ -21,10 +21,10 @@ const notifyTrigger = "notify_sync_change"
 // It has a price: a transaction that notifies holds a lock of the whole cluster
 // while it commits, so that with many writers commits go one by one.
 func UpNotify(ctx context.Context, db *gorm.DB, prefix string) error {
-	if err := onPostgres(db); err != nil {
+	tables, err := onPostgres(db, prefix)
+	if err != nil {
 		return err
 	}
-	tables := models.TablesFor(prefix)
 	return notify(ctx, db, tables, func(function string) []string {
 		return []string{
 			"CREATE OR REPLACE FUNCTION " + function + "() RETURNS trigger LANGUAGE plpgsql AS " +
@@ -38,10 +38,10 @@ func UpNotify(ctx context.Context, db *gorm.DB, prefix string) error {
 // DownNotify removes what UpNotify made. It may run again, but not without the log
 // tables: Down removes them and this with them.
 func DownNotify(ctx context.Context, db *gorm.DB, prefix string) error {
-	if err := onPostgres(db); err != nil {
+	tables, err := onPostgres(db, prefix)
+	if err != nil {
 		return err
 	}
-	tables := models.TablesFor(prefix)
 	return notify(ctx, db, tables, func(function string) []string {
 		return []string{
 			fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %q", notifyTrigger, tables.Changes),
@@ -50,18 +50,18 @@ func DownNotify(ctx context.Context, db *gorm.DB, prefix string) error {
 	})
 }
 
-func onPostgres(db *gorm.DB) error {
+func onPostgres(db *gorm.DB, prefix string) (models.Tables, error) {
 	if db.Name() != "postgres" {
-		return errors.New("migrate: NOTIFY is PostgreSQL's; on SQLite every process sees the file change")
+		return models.Tables{}, errors.New("migrate: NOTIFY is PostgreSQL's; on SQLite every process sees the file change")
 	}
-	return nil
+	return tablesFor(prefix)
 }
 
 func notify(ctx context.Context, db *gorm.DB, tables models.Tables, steps func(function string) []string) error {
 	return locked(ctx, db, tables, func(tx *gorm.DB) error {
 		for _, sql := range steps(notifyFunction(tables)) {
 			if err := tx.Exec(sql).Error; err != nil {
-				return fmt.Errorf("migrate: %s: %w", sql, err)
+				return fmt.Errorf("migrate: the trigger that rings could not be changed; run migrate.Up with the same prefix first, and this as the owner of %s with the right to CREATE in its schema: %s: %w", tables.Changes, sql, err)
 			}
 		}
 		return nil

@@ -14,7 +14,7 @@ import (
 )
 
 func TestNotifyTrigger(t *testing.T) {
-	for _, prefix := range []string{"", "Odd-'"} {
+	for _, prefix := range []string{"", "Odd_"} {
 		d := dbtest.Postgres(t)
 		db, tables := d.Open(t), models.TablesFor(prefix)
 		require.NoError(t, migrate.Up(t.Context(), db, prefix))
@@ -56,4 +56,19 @@ func TestNotifyTriggerIsNotForSQLite(t *testing.T) {
 	db := dbtest.SQLite(t).Open(t)
 	require.ErrorContains(t, migrate.UpNotify(t.Context(), db, ""), "NOTIFY is PostgreSQL's")
 	require.ErrorContains(t, migrate.DownNotify(t.Context(), db, ""), "NOTIFY is PostgreSQL's")
+}
+
+// What is missing is said with what to do about it.
+func TestNotifyTriggerSaysWhatIsMissing(t *testing.T) {
+	db := dbtest.Postgres(t).Open(t)
+	require.ErrorContains(t, migrate.UpNotify(t.Context(), db, ""), "run migrate.Up with the same prefix first")
+	require.NoError(t, migrate.Up(t.Context(), db, ""))
+	pool, err := db.DB()
+	require.NoError(t, err)
+	pool.SetMaxOpenConns(1) // whose role is another one from now on
+	require.NoError(t, db.Exec(`DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO pg_monitor', current_schema()); END $$`).Error)
+	require.NoError(t, db.Exec("SET ROLE pg_monitor").Error)
+	err = migrate.UpNotify(t.Context(), db, "")
+	require.ErrorContains(t, err, "permission denied")
+	require.ErrorContains(t, err, "as the owner of _rhtmx_sync_log")
 }

@@ -1,6 +1,10 @@
 package models
 
-import "time"
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
 
 // DefaultPrefix begins the names of the log tables, as in rhtmx-sync.
 const DefaultPrefix = "_rhtmx_"
@@ -12,6 +16,18 @@ type Tables struct {
 	Meta      string // keys and values, e.g. _rhtmx_sync_meta
 	Mutations string // one row a mutation that a client pushed, e.g. _rhtmx_sync_mutation
 	Channel   string // not a table: where PostgreSQL's NOTIFY rings, e.g. _rhtmx_sync
+}
+
+// tablePrefix leaves room for the longest name that PostgreSQL takes, 63 bytes.
+var tablePrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,29})?$`)
+
+// CheckPrefix returns an error unless a prefix is empty or up to 30 letters, digits
+// and underscores, none of the digits first.
+func CheckPrefix(prefix string) error {
+	if !tablePrefix.MatchString(prefix) {
+		return fmt.Errorf("the table prefix is %q; use up to 30 letters, digits and underscores, none of the digits first", prefix)
+	}
+	return nil
 }
 
 // TablesFor gives the table names for a prefix; an empty one means DefaultPrefix.

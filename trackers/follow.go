@@ -63,7 +63,8 @@ func (l *Log) Wake() {
 // Follow gives every change of the entities (all of them if none is named) after
 // a cursor, for ever: it waits for the next one until ctx ends, which ends the
 // sequence. The zero cursor means from the log's beginning. An error ends the
-// sequence too; models.ErrCursorExpired says to begin anew.
+// sequence too, also one of a connection that broke: call it again with the last
+// cursor. models.ErrCursorExpired says to begin anew.
 //
 //	for e, err := range sync.Changes().Follow(ctx, cursor, "todos") {
 //		if err != nil {
