@@ -83,8 +83,12 @@ func againRequest(r *http.Request, route string) (*http.Request, error) {
 	if !ok {
 		return nil, errors.New("gormsync: the path " + r.URL.Path + " was rewritten after it was routed, so access could not be asked for again; mount the routes where clients find them")
 	}
+	raw := "" // what stands encoded in the path, such as a slash, stays so
+	if r.URL.RawPath != "" {
+		raw = strings.TrimSuffix(r.URL.RawPath, route) + againPath
+	}
 	again := &http.Request{
-		Method: http.MethodGet, URL: &url.URL{Path: prefix + againPath, RawQuery: r.URL.RawQuery}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Method: http.MethodGet, URL: &url.URL{Path: prefix + againPath, RawPath: raw, RawQuery: r.URL.RawQuery}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: r.Header.Clone(), Body: http.NoBody, Host: r.Host, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
 	}
 	again.RequestURI = again.URL.RequestURI()

@@ -10,8 +10,9 @@ type Observer interface {
 	// is "websocket" or "sse".
 	Connected(transport string, delta int)
 	// Delivered tells that a frame with changes was handed to a connection: how
-	// many changes, how many bytes, how many changes the connection was behind the
-	// log then, and how long ago the last of the changes was logged.
+	// many changes, how many bytes, about how many changes the connection was behind
+	// the log then, and how long ago the last of the changes was logged. Answers to
+	// sync messages do not count.
 	Delivered(changes, bytes, behind int, lag time.Duration)
 	// LogRead tells that the hub read the log: how long it took and how many
 	// changes it gave.

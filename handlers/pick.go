@@ -121,10 +121,19 @@ func (e *entry) before(t *topic) uint64 {
 	return 0
 }
 
-// lag is how many entries the ring is ahead of one; 0 for what came from the log.
+// lag is how many entries the ring is ahead of one. For what came from the log it
+// is the distance of the versions, which counts other entities too.
 func (h *hub) lag(e *entry) int {
-	if e.idx == 0 {
+	head := h.ring.now.Load().head
+	if h.ring.at(e.idx) == e {
+		return int(head - e.idx - 1)
+	}
+	if head == 0 {
 		return 0
 	}
-	return int(h.ring.now.Load().head - e.idx - 1)
+	newest := h.ring.at(head - 1)
+	if newest == nil {
+		return 0
+	}
+	return int(max(0, newest.version-e.version))
 }

@@ -48,7 +48,10 @@ func (h *Handlers) asAPIError(err error) *apiError {
 	case errors.Is(err, models.ErrCursorExpired):
 		return &apiError{status: http.StatusGone, Code: "cursor_expired", Message: "The cursor has expired; take a new snapshot by asking without since.", Reset: true}
 	}
-	if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) { // the client left, or we did
+	if errors.Is(err, ErrClosed) {
+		return &apiError{status: http.StatusServiceUnavailable, Code: "busy", Message: closeRestart.reason}
+	}
+	if !errors.Is(err, context.Canceled) { // the client left
 		h.logger.Error("gormsync: a request failed", "error", err)
 	}
 	return &apiError{status: http.StatusServiceUnavailable, Code: "busy", Message: "The server cannot read its database now; try again soon."}
