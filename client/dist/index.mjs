@@ -51,7 +51,7 @@ function settleOne(to, entry, behind, { id, status: status2, version, data, conf
 }
 
 // src/rows.ts
-var same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
+var same = (a, b) => a === b || !!a && !!b && Object.keys(a).length === Object.keys(b).length && Object.keys(a).every((key) => a[key] === b[key] || JSON.stringify(a[key]) === JSON.stringify(b[key]));
 var Rows = class {
   #held = /* @__PURE__ */ new Map();
   #edits = [];

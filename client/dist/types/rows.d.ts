@@ -1,6 +1,6 @@
 import type { Entry, Held } from './outbox';
 import type { Row } from './wire';
-/** same compares rows by value. */
+/** same compares rows by value, field by field: most values are plain, and compared at no cost. */
 export declare const same: (a: Row | undefined, b: Row | undefined) => boolean;
 /**
  * Rows is one table as this device sees it: the server's rows, and on top of
