@@ -142,18 +142,25 @@ func TestPushesOfOneActorAreCounted(t *testing.T) {
 	require.Equal(t, http.StatusOK, post(e, t.Context(), "alice", create).Code)
 }
 
-// A hook that panics takes its transaction with it, and no lock stays behind.
+// A hook that panics takes its transaction with it, and no lock stays behind. The
+// client is told so once and for all, or it would send the change for ever.
 func TestPushOfAPanickingHookIsUndone(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
 		e, db := openGuests(t, d)
 		body := `{"client_id":"c","changes":[{"id":"p","action":"create","data":{"name":%q},"mutation_id":%q}]}`
 		for range 20 { // more than there are connections
-			require.Panics(t, func() { post(e, t.Context(), "alice", fmt.Sprintf(body, "panic", "m")) })
+			res := post(e, t.Context(), "alice", fmt.Sprintf(body, "panic", "m"))
+			require.Equal(t, http.StatusOK, res.Code)
+			require.Contains(t, res.Body.String(), `"status":"rejected"`)
+			require.NotContains(t, res.Body.String(), "gave up", "it is none of the client's business")
 		}
 		require.Equal(t, http.StatusOK, post(e, t.Context(), "alice", fmt.Sprintf(body, "fine", "n")).Code)
 		var rows int64
 		require.NoError(t, db.Table(models.TablesFor("").Mutations).Count(&rows).Error)
-		require.EqualValues(t, 1, rows)
+		require.EqualValues(t, 2, rows, "of the refusal and of the other one")
+		var guests int64
+		require.NoError(t, db.Model(&Guest{}).Count(&guests).Error)
+		require.EqualValues(t, 1, guests)
 	})
 }
 

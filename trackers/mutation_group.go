@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"gorm.io/gorm"
@@ -134,7 +135,7 @@ func (g *group) run(ctx context.Context) (err error) {
 	g.pool, g.now = bare(g.tx.Statement.ConnPool), g.tx.NowFunc().UTC().Truncate(time.Microsecond)
 	g.results = make([]models.PushResult, len(g.all))
 	for i := range g.all {
-		if err := g.one(ctx, i); err != nil {
+		if err := g.safely(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -143,6 +144,20 @@ func (g *group) run(ctx context.Context) (err error) {
 		return g.uncommitted(err)
 	}
 	return nil
+}
+
+// safely does one mutation. A panic of the application, in a hook or a Resolve, is
+// a refusal: a client whose connection it broke would send the change for ever.
+func (g *group) safely(ctx context.Context, i int) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.cfg.Logger.ErrorContext(ctx, "gormsync: the application panicked during a push, which was undone",
+				"entity", g.all[i].Entity, "panic", p, "stack", string(debug.Stack()))
+			why := refuse("internal", "", "The server could not apply this change; its log says why.")
+			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: why}, blind: true}
+		}
+	}()
+	return g.one(ctx, i)
 }
 
 // uncommitted: a constraint that is checked at the end refuses the commit.
