@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
@@ -126,7 +127,7 @@ func (h *Handlers) readPush(w http.ResponseWriter, r *http.Request) (*push, erro
 		return nil, errPushBody
 	case len(p.Changes) > maxChanges:
 		return nil, &apiError{status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: "At most 1000 changes can be sent at once."}
-	case len(p.ClientID) > models.MaxName || !isName(p.ClientID):
+	case utf8.RuneCountInString(p.ClientID) > models.MaxName || !isName(p.ClientID):
 		return nil, errClientID
 	}
 	return p, nil
@@ -134,7 +135,7 @@ func (h *Handlers) readPush(w http.ResponseWriter, r *http.Request) (*push, erro
 
 var (
 	errPushBody   = &apiError{status: http.StatusBadRequest, Code: "bad_request", Message: `The body must be one JSON object such as {"changes":[{"id":"1","action":"update","data":{}}]}.`}
-	errClientID   = &apiError{status: http.StatusUnprocessableEntity, Code: "invalid", Message: "client_id can have 64 bytes of text at most."}
+	errClientID   = &apiError{status: http.StatusUnprocessableEntity, Code: "invalid", Message: "client_id can have 64 characters of text at most."}
 	errPushOrigin = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "This origin may not change anything; name it in Config.AllowedOrigins."}
 )
 

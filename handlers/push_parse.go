@@ -75,9 +75,9 @@ func (c *pushedChange) read(m *trackers.Mutation) *models.PushError {
 // check refuses what has the right type and still makes no sense.
 func check(m *trackers.Mutation) *models.PushError {
 	switch {
-	case len(m.MutationID) > models.MaxName || !isName(m.MutationID):
+	case utf8.RuneCountInString(m.MutationID) > models.MaxName || !isName(m.MutationID):
 		m.MutationID = clip(strings.ToValidUTF8(m.MutationID, ""))
-		return invalid("mutation_id", "mutation_id can have 64 bytes of text at most.")
+		return invalid("mutation_id", "mutation_id can have 64 characters of text at most.")
 	case !m.Action.Valid():
 		return invalid("action", "action must be create, update or delete.")
 	case m.ID == "" && m.Action != models.Create:

@@ -46,6 +46,7 @@ func TestPushRequestsThatAreNone(t *testing.T) {
 				require.NotEmpty(t, r.Message)
 			}
 		}
+		require.Equal(t, http.StatusOK, s.send("/sync/tasks", fmt.Sprintf(`{"client_id":%q,"changes":[]}`, strings.Repeat("é", 64))).Code, "characters, not bytes")
 		r := s.send("/sync/tasks", `{}`)
 		require.Equal(t, http.StatusOK, r.Code)
 		require.Contains(t, r.Text, `"applied":[],"conflicts":[],"results":[]`)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
@@ -26,7 +27,7 @@ type pushInbound struct {
 // client that subscribed.
 func (h *Handlers) pushSocket(ctx context.Context, c *session, who caller, m inbound) error {
 	p := &push{ClientID: cmp.Or(m.ClientID, c.client), writers: map[string]writer{}}
-	if len(p.ClientID) > models.MaxName || !isName(p.ClientID) {
+	if utf8.RuneCountInString(p.ClientID) > models.MaxName || !isName(p.ClientID) {
 		return errClientID
 	}
 	writer, err := h.socketWriter(ctx, who, m)

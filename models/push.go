@@ -1,6 +1,6 @@
 package models
 
-// MaxName is how many bytes a client id or a mutation id may have.
+// MaxName is how many characters a client id or a mutation id may have.
 const MaxName = 64
 
 // PushStatus tells how a pushed change ended. Every status but PushRetry is final.

@@ -19,7 +19,7 @@ type Mutation struct {
 	// Base is the version that the edit began with; nil if the client does not say.
 	Base *int64
 	// MutationID is the client's own name for the mutation, at most models.MaxName
-	// bytes; empty for none. With one, the mutation is done once however often it
+	// characters; empty for none. With one, the mutation is done once however often it
 	// comes.
 	MutationID string
 	// At is when the client made the edit; zero if it does not say. What lies ahead
