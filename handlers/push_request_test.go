@@ -135,6 +135,12 @@ func TestPushAtomic(t *testing.T) {
 			{"entity":"tasks","id":"b","action":"create","data":{"title":"t"},"mutation_id":"y"},
 			{"entity":"nothing","id":"b","action":"create","mutation_id":"z"}]}`
 		require.Equal(t, []string{"tasks atomic", "nothing unknown_entity"}, codes(s.send("/sync", refused)))
+		require.Equal(t, models.PushRejected, s.one("steps", `{"id":"none","action":"update","data":{"task_id":"a"},"mutation_id":"w"}`).Status)
+		before := `{"client_id":"c1","atomic":true,"changes":[
+			{"entity":"tasks","id":"b","action":"create","data":{"title":"t"},"mutation_id":"v"},
+			{"entity":"steps","id":"none","action":"update","data":{"task_id":"a"},"mutation_id":"w"}]}`
+		r = s.send("/sync", before)
+		require.Equal(t, []string{"tasks atomic", "steps not_found"}, codes(r), "what was refused before: %s", r.Text)
 		require.ErrorIs(t, s.db.First(&Task{}, "id = ?", "b").Error, gorm.ErrRecordNotFound)
 	})
 }

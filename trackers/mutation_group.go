@@ -261,14 +261,16 @@ func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 	if r.ID != m.ID {
 		r.ClientRef = m.ID
 	}
-	if seen.Version < 0 {
-		g.results[i] = g.named(i, r)
-		return nil
+	if seen.Version >= 0 {
+		w, err := g.open(ctx, m, seen.EntityID)
+		if err != nil {
+			return err
+		}
+		r = w.answer(r)
 	}
-	w, err := g.open(ctx, m, seen.EntityID)
-	if err != nil {
-		return err
+	g.results[i] = g.named(i, r)
+	if !seen.Status.Done() && len(g.all) > 1 && g.forced == nil { // what was refused once spoils an atomic request again
+		return &verdict{at: i, result: g.results[i]}
 	}
-	g.results[i] = g.named(i, w.answer(r))
 	return nil
 }
