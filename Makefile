@@ -78,6 +78,7 @@ soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZ
 	$(GO) test -race -timeout 60m -run TestListener ./listener -outage.for=$(FOR)
 	$(GO) test -timeout 60m -run TestPlans ./trackers -plans.rows=1000000
 	$(GO) test -timeout 60m -run TestCopyKilled ./migrate -copy.rows=1000000
+	cd cmd/gormsync && $(GO) test -timeout 60m -run TestCopyKilled . -copy.rows=1000000
 	$(GO) test -race -timeout 60m -run 'TestPushUnderLoad|TestPushSurvivesKills|TestPushAnyValues|TestPushFieldsConverge' ./handlers -push.mutations=500 -push.kills=20 -rapid.checks=5000
 	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 	SEEDS=$$(seq -s, 1 $(or $(SEEDS),100)) $(NPM) exec -- vitest run --root client test/browser/random.test.ts

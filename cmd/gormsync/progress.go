@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,7 @@ type bars struct {
 func (b *bars) show(p migrate.CopyProgress) {
 	switch {
 	case b.json:
-		_, _ = fmt.Fprintf(b.out, `{"step":%q,"table":%q,"done":%d,"total":%d}`+"\n", p.Step, p.Table, p.Done, p.Total)
+		_ = json.NewEncoder(b.out).Encode(p) // nor a line that cannot be written
 	case !isTerminal(b.out):
 		if p.Done == p.Total || p.Step != b.at.Step || p.Table != b.at.Table {
 			_, _ = fmt.Fprintf(b.out, "%s %s: %d of %d\n", p.Step, p.Table, p.Done, p.Total)
