@@ -91,7 +91,7 @@ func (f *pushedField) read(m *trackers.Mutation) *models.PushError {
 func (h *Handlers) fieldWriter(ctx context.Context, who caller, entity string) (writer, error) {
 	w, err := h.writer(ctx, who, entity)
 	if err == nil && !h.log.Entity(entity).FieldLog {
-		err = unknownEntity(entity)
+		return writer{}, unknownEntity(entity)
 	}
 	return w, err
 }

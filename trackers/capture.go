@@ -72,10 +72,13 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 			stmt.ConnPool = ic
 			by := pushedOf(stmt.Context)
 			by.narrow(stmt)
+			unchanged := by.widen(stmt)
 			core(db)
+			stmt.Schema = unchanged
 			if db.Error != nil && by != nil {
 				db.Error = &statementError{db.Error}
 			}
+			by.heard(db, ic.done)
 			if db.Error == nil {
 				_ = db.AddError(l.fresh(pool, db, ic.changes))
 			}
@@ -124,7 +127,7 @@ func (l *Log) record(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 	t := watchedTxOf(pool)
 	err := l.write(db.Statement.Context, bare(pool), b, t)
 	if err != nil {
-		err = &unloggedError{fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)}
+		err = &logError{fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)}
 		if t != nil {
 			t.doom(err)
 		}
