@@ -57,7 +57,8 @@ func (l *Log) Capture(db *gorm.DB) error {
 func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		entity := l.tracked(db.Statement)
-		if entity == nil || db.Error != nil || db.DryRun || untracked(db.Statement.Context) {
+		unlogged := untracked(db.Statement.Context)
+		if entity == nil || db.Error != nil || db.DryRun || (unlogged && baseOf(db.Statement.Context) == nil) {
 			core(db)
 			return
 		}
@@ -82,7 +83,7 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 			if db.Error == nil {
 				_ = db.AddError(l.fresh(pool, db, ic.changes))
 			}
-			if db.Error == nil {
+			if db.Error == nil && !unlogged {
 				_ = db.AddError(l.record(pool, db, ic.changes))
 			}
 			if ic.changes != nil {
