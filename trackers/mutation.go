@@ -22,6 +22,9 @@ type Mutation struct {
 	// characters; empty for none. With one, the mutation is done once however often it
 	// comes.
 	MutationID string
+	// Unnamed says that MutationID only comes back in the answer, and nothing is
+	// remembered under it.
+	Unnamed bool
 	// At is when the client made the edit; zero if it does not say. What lies ahead
 	// counts as now.
 	At time.Time
@@ -61,9 +64,7 @@ func (l *Log) Push(ctx context.Context, by Author, mutations []Mutation, atomic 
 func (m *Mutation) original() bool { return m.Base == nil && m.MutationID == "" && m.At.IsZero() }
 
 // lasting: the answer is remembered, so that it can be given again.
-func (m *Mutation) lasting() bool {
-	return m.MutationID != "" && (m.Refused == nil || m.Refused.Field != "mutation_id")
-}
+func (m *Mutation) lasting() bool { return m.MutationID != "" && !m.Unnamed }
 
 func (m *Mutation) edit(by Author, now time.Time) Edit {
 	e := Edit{At: m.At.UTC().Truncate(time.Microsecond), Client: by.Client}

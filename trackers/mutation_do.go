@@ -106,6 +106,7 @@ func (w *work) update(ctx context.Context) (models.PushResult, error) {
 	if err != nil {
 		return w.refused(err)
 	}
+	w.against[w.m] = w.version()
 	for i := range merged.Conflicts {
 		c := &merged.Conflicts[i]
 		c.Entity, c.EntityID = w.t.Name, w.id

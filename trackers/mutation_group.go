@@ -27,6 +27,7 @@ type group struct {
 	results []models.PushResult
 	forced  []models.PushResult // how they end, when they cannot be done; nil before that is known
 	blind   bool                // without a look at the rows
+	against map[*Mutation]int64 // the version of the row with which a mutation was merged
 	tx      *gorm.DB
 	pool    gorm.ConnPool
 	now     time.Time
@@ -49,7 +50,7 @@ func (v *verdict) Error() string { return string(v.result.Status) }
 // its transaction, and another one stores the refusals.
 func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models.PushResult {
 	by.Actor = storable(by.Actor)
-	g := &group{log: l, by: by, all: all}
+	g := &group{log: l, by: by, all: all, against: map[*Mutation]int64{}}
 	if v := g.refused(); v != nil {
 		if g.forced = g.end(v); by.Unknown {
 			return g.forced
@@ -236,7 +237,7 @@ func (g *group) one(ctx context.Context, i int) error {
 	if !m.lasting() {
 		return nil
 	}
-	return l.keep(ctx, g.pool, g.by, m, &g.results[i])
+	return l.keep(ctx, g.pool, g.by, m, &g.results[i], g.against[m])
 }
 
 // attempt does a mutation, or refuses it as was decided before.
@@ -292,6 +293,8 @@ func (g *group) verdictOn(m *Mutation, err error, tries int) *verdict {
 	if why == nil {
 		return nil
 	}
+	own := *why // a hook may have given one that is not ours
+	why = &own
 	if why.Message == unique && !m.Filter.All {
 		why.Message = neutral
 	}
@@ -331,7 +334,9 @@ func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 		if err != nil {
 			return g.unseen(i, err)
 		}
-		r = w.answer(r)
+		if r, err = w.answerAgain(ctx, r, seen.Conflicts); err != nil {
+			return g.unseen(i, err)
+		}
 	}
 	g.results[i] = g.named(i, r)
 	if !seen.Status.Done() && len(g.all) > 1 && g.forced == nil { // what was refused once spoils an atomic request again

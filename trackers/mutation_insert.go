@@ -30,7 +30,8 @@ func (w *work) fieldsOfNew(ctx context.Context) (map[string]models.JSON, error) 
 				data[name] = raw
 			}
 		}
-		w.m.Data = data
+		own := *w.m // what was asked for stays as it is: its hash is stored
+		own.Data, w.m = data, &own
 	}
 	client, err := w.fields(ctx)
 	if err != nil {

@@ -109,9 +109,29 @@ func (w *work) look(ctx context.Context) error {
 
 // changesOf gives the changes of a row from a version on, the newest first.
 func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id string, from int64, limit int) ([]logged, error) {
+	q := l.changeQuery(entity, id)
+	q.write(" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
+	return l.readChanges(ctx, pool, q)
+}
+
+// changeAt gives the change of a row that made a version; nil if it is not in the log.
+func (l *Log) changeAt(ctx context.Context, pool gorm.ConnPool, entity, id string, version int64) (*logged, error) {
+	q := l.changeQuery(entity, id)
+	q.write(" AND id = ", q.arg(version))
+	changes, err := l.readChanges(ctx, pool, q)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return &changes[0], nil
+}
+
+func (l *Log) changeQuery(entity, id string) *query {
 	q := &query{dialect: l.dialect}
-	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
-		" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
+	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
+	return q
+}
+
+func (l *Log) readChanges(ctx context.Context, pool gorm.ConnPool, q *query) ([]logged, error) {
 	rows, err := pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
 		return nil, l.unread(l.tables.Changes, err)
