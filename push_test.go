@@ -61,16 +61,14 @@ func TestVersionOfAndStale(t *testing.T) {
 func TestStaleOfSeveralRows(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
 		a := start(t, d, nil)
-		ctx := context.Background()
 		rows := []Todo{{ID: "a"}, {ID: "b"}, {ID: "c"}}
-		versions := make([]int64, len(rows))
-		for i := range rows {
-			require.NoError(t, a.db.Create(&rows[i]).Error)
-			var err error
-			versions[i], err = gormsync.VersionOf(a.db, &rows[i])
+		require.NoError(t, a.db.Create(&rows).Error)
+		bind := func(ctx context.Context, id string) context.Context {
+			version, err := gormsync.VersionOf(a.db, &Todo{ID: id})
 			require.NoError(t, err)
-			ctx = gormsync.WithBase(ctx, &Todo{ID: rows[i].ID}, versions[i])
+			return gormsync.WithBase(ctx, &Todo{ID: id}, version)
 		}
+		ctx := bind(bind(bind(context.Background(), "a"), "b"), "c")
 		require.NoError(t, a.db.Model(&Todo{ID: "b"}).Update("title", "elsewhere").Error)
 		for _, ctx := range []context.Context{ctx, gormsync.Untracked(ctx)} {
 			bound := a.db.WithContext(ctx)
@@ -88,7 +86,7 @@ func TestStaleOfSeveralRows(t *testing.T) {
 
 		newest, err := gormsync.VersionOf(a.db, &Todo{ID: "b"})
 		require.NoError(t, err)
-		again := gormsync.WithBase(ctx, &Todo{ID: "b"}, newest)
+		again := bind(ctx, "b")
 		require.NoError(t, a.db.WithContext(gormsync.Untracked(again)).Model(&Todo{}).Where("1 = 1").Update("title", "all").Error, "the last base of a row counts")
 		after, err := gormsync.VersionOf(a.db, &Todo{ID: "b"})
 		require.NoError(t, err)

@@ -63,6 +63,8 @@ func (l *Log) Push(ctx context.Context, by Author, mutations []Mutation, atomic 
 // whole rows.
 func (m *Mutation) original() bool { return m.Base == nil && m.MutationID == "" && m.At.IsZero() }
 
+func (m *Mutation) allowed() bool { return m.Refused == nil }
+
 // lasting: the answer is remembered, so that it can be given again.
 func (m *Mutation) lasting() bool { return m.MutationID != "" && !m.Unnamed }
 

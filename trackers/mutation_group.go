@@ -242,7 +242,7 @@ func (g *group) one(ctx context.Context, i int) error {
 
 // attempt does a mutation, or refuses it as was decided before.
 func (g *group) attempt(ctx context.Context, i int) (models.PushResult, error) {
-	if g.blind || g.all[i].Refused != nil {
+	if g.blind || !g.all[i].allowed() {
 		return g.forced[i], nil
 	}
 	w, err := g.open(ctx, &g.all[i], g.all[i].ID)
