@@ -38,11 +38,23 @@ func fateOf(err error) fate {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.As(err, &network):
 		return passing
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), // of a connection, or of what a hook reads
-		errors.Is(err, sql.ErrTxDone), errors.Is(err, pgx.ErrTxCommitRollback):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		if isOfApplication(err) { // a connection, or something that a hook reads
+			return unclear
+		}
+		return passing
+	case errors.Is(err, sql.ErrTxDone), errors.Is(err, pgx.ErrTxCommitRollback):
 		return unclear
 	}
 	return final
+}
+
+// isOfApplication: a hook or a Resolve gave the error, and no statement of ours.
+func isOfApplication(err error) bool {
+	var save *saveError
+	var field *fieldError
+	var statement *statementError
+	return (errors.As(err, &save) || errors.As(err, &field)) && !errors.As(err, &statement)
 }
 
 // The passing errors of PostgreSQL by their code or its beginning.

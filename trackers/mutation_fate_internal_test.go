@@ -58,6 +58,8 @@ func TestFateOfErrors(t *testing.T) {
 		require.Equal(t, passing, fateOf(&logError{err}), "the log is away")
 	}
 	require.Equal(t, passing, fateOf(&pgconn.PgError{Code: "0A000", Message: "cached plan must not change result type"}))
+	require.Equal(t, passing, fateOf(&saveError{&statementError{io.ErrUnexpectedEOF}}), "a connection")
+	require.Equal(t, passing, fateOf(io.EOF), "a connection")
 	require.Nil(t, refusalOf(nil, context.Canceled))
 	require.Equal(t, &models.PushError{Code: "internal", Field: "votes", Message: broken}, refusalOf(nil, &fieldError{"votes", &pgconn.PgError{Code: "42601"}}))
 }
