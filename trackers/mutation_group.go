@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models
 	by.Actor = storable(by.Actor)
 	g := &group{log: l, by: by, all: all, against: map[*Mutation]int64{}}
 	if v := g.refused(); v != nil {
-		if g.forced = g.end(v); by.Unknown {
+		if g.forced = g.end(v); by.Unknown || !slices.ContainsFunc(all, func(m Mutation) bool { return m.lasting() }) {
 			return g.forced
 		}
 	}
@@ -97,14 +98,12 @@ func (g *group) refused() *verdict {
 // settle makes a verdict the end of the group, which then is to be stored. What the
 // client is not told the application hears.
 func (g *group) settle(ctx context.Context, v *verdict) {
+	m, why := &g.all[max(v.at, 0)], v.result.Error
 	if v.cause != nil && v.at != atAll {
-		m, why := &g.all[v.at], v.result.Error
 		g.log.nameField(ctx, m, why, v.cause)
-		if why.Code == "internal" || strings.HasPrefix(sqlState(v.cause), "54") {
-			g.log.cfg.Logger.ErrorContext(ctx, "gormsync: a pushed change was refused because of an error", "entity", m.Entity, "id", m.ID, "error", v.cause)
-		}
-	} else if v.cause != nil && v.result.Error.Code == "internal" {
-		g.log.cfg.Logger.ErrorContext(ctx, "gormsync: a push was refused because of an error", "entity", g.all[0].Entity, "error", v.cause)
+	}
+	if v.cause != nil && (why.Code == "internal" || strings.HasPrefix(sqlState(v.cause), "54")) {
+		g.log.cfg.Logger.ErrorContext(ctx, "gormsync: a pushed change was refused because of an error", "entity", m.Entity, "id", m.ID, "error", v.cause)
 	}
 	g.forced, g.blind = g.end(v), v.blind
 }
