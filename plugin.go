@@ -44,7 +44,9 @@ type Plugin struct {
 	cfg      Config
 	listener atomic.Pointer[listener.Listener] // nil before db.Use
 
-	mu       sync.Mutex
+	using sync.Mutex // held by Initialize, which works with the database
+
+	mu       sync.Mutex // held for moments
 	log      *trackers.Log
 	handlers *handlers.Handlers
 	started  bool
@@ -72,8 +74,8 @@ func (p *Plugin) Name() string { return "gormsync" }
 // is recorded. Plugins like dbresolver call it again for further connections to
 // the same database; another database needs a plugin of its own.
 func (p *Plugin) Initialize(db *gorm.DB) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.using.Lock()
+	defer p.using.Unlock()
 	if err := trackers.CheckDialect(db); err != nil {
 		return err
 	}
@@ -106,13 +108,15 @@ func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	p.listener.Store(l)
-	p.log = log
-	p.handlers = handlers.New(handlers.Config{
+	h := handlers.New(handlers.Config{
 		Log: log, Authorize: p.cfg.Authorize, AllowedOrigins: p.cfg.AllowedOrigins, Start: p.Start, Logger: p.cfg.Logger,
 		Limits: p.cfg.Limits, Heartbeat: p.cfg.Heartbeat, Window: p.cfg.Window, Reauthorize: p.cfg.Reauthorize, WriteWait: p.cfg.WriteWait,
 		Ring: p.cfg.Ring, Observer: p.cfg.Observer, Failed: l.Failed,
 	})
+	p.listener.Store(l)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log, p.handlers = log, h
 	return nil
 }
 

@@ -54,8 +54,9 @@ func VersionOf(db *gorm.DB, model any) (int64, error) {
 
 // WithBase returns a context whose changes of the model's row are made only if
 // version still is the row's newest; otherwise they fail with ErrStale, and the
-// transaction cannot be committed. A row that went is stale as well. Changes of
-// other rows are not bound.
+// transaction cannot be committed. A row that went is stale as well. It may be used
+// again for other rows, and for the same row with another version; changes of rows
+// that were not named are not bound. Changes that are Untracked are bound too.
 func WithBase(ctx context.Context, model any, version int64) context.Context {
 	return trackers.WithBase(ctx, model, version)
 }

@@ -56,6 +56,45 @@ func TestVersionOfAndStale(t *testing.T) {
 	})
 }
 
+// Several rows are bound, each to its own version, also where the change is to be in
+// no log.
+func TestStaleOfSeveralRows(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, nil)
+		rows := []Todo{{ID: "a"}, {ID: "b"}, {ID: "c"}}
+		require.NoError(t, a.db.Create(&rows).Error)
+		bind := func(ctx context.Context, id string) context.Context {
+			version, err := gormsync.VersionOf(a.db, &Todo{ID: id})
+			require.NoError(t, err)
+			return gormsync.WithBase(ctx, &Todo{ID: id}, version)
+		}
+		ctx := bind(bind(bind(context.Background(), "a"), "b"), "c")
+		require.NoError(t, a.db.Model(&Todo{ID: "b"}).Update("title", "elsewhere").Error)
+		for _, ctx := range []context.Context{ctx, gormsync.Untracked(ctx)} {
+			bound := a.db.WithContext(ctx)
+			require.ErrorIs(t, bound.Model(&Todo{ID: "b"}).Update("title", "x").Error, gormsync.ErrStale, "not the last one that was bound")
+			require.ErrorIs(t, bound.Delete(&Todo{ID: "b"}).Error, gormsync.ErrStale)
+			require.ErrorIs(t, bound.Model(&Todo{}).Where("1 = 1").Update("title", "all").Error, gormsync.ErrStale)
+			require.ErrorIs(t, bound.Transaction(func(tx *gorm.DB) error {
+				_ = tx.Model(&Todo{ID: "b"}).Update("title", "x").Error // an application that does not look
+				return tx.Model(&Todo{ID: "a"}).Update("title", "x").Error
+			}), gormsync.ErrStale)
+		}
+		var titles []string
+		require.NoError(t, a.db.Model(&Todo{}).Order("id").Pluck("title", &titles).Error)
+		require.Equal(t, []string{"", "elsewhere", ""}, titles)
+
+		newest, err := gormsync.VersionOf(a.db, &Todo{ID: "b"})
+		require.NoError(t, err)
+		again := bind(ctx, "b")
+		require.NoError(t, a.db.WithContext(gormsync.Untracked(again)).Model(&Todo{}).Where("1 = 1").Update("title", "all").Error, "the last base of a row counts")
+		after, err := gormsync.VersionOf(a.db, &Todo{ID: "b"})
+		require.NoError(t, err)
+		require.Equal(t, newest, after, "it is in no log")
+		require.NoError(t, a.db.WithContext(again).Delete(&rows).Error)
+	})
+}
+
 // A Stranger is in no configuration.
 type Stranger struct{ ID int }
 

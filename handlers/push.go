@@ -70,7 +70,7 @@ func (h *Handlers) parseNamed(ctx context.Context, who caller, p *push, raw json
 		writer, err = h.writer(ctx, who, entity)
 		var known *apiError
 		if errors.As(err, &known) && known.status < http.StatusInternalServerError && known.status != http.StatusUnauthorized {
-			writer.refused = &models.PushError{Code: known.Code, Message: known.Message}
+			writer = writer.refuse(known)
 		} else if err != nil {
 			return trackers.Mutation{}, err
 		}
@@ -84,6 +84,15 @@ type writer struct {
 	filter  trackers.Filter
 	actor   string
 	refused *models.PushError // why nothing; nil if something
+	unknown bool              // nobody said who the actor is
+}
+
+// refuse is a writer that may write nothing. Who may not even read is nobody that is
+// known: so an entity that does not exist answers as one that others may read.
+func (w writer) refuse(why *apiError) writer {
+	w.refused = &models.PushError{Code: why.Code, Message: why.Message}
+	w.unknown = w.filter.Entity == ""
+	return w
 }
 
 // writer asks for the right to change an entity. What the client may not read does
@@ -93,10 +102,11 @@ func (h *Handlers) writer(ctx context.Context, who caller, entity string) (write
 	if err != nil {
 		return writer{}, err
 	}
+	w := writer{filter: filter, actor: access.Actor}
 	if !access.Write || !h.log.Entity(entity).Writable {
-		return writer{}, &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "You may read this entity, but not change it."}
+		return w, &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "You may read this entity, but not change it."}
 	}
-	return writer{filter: filter, actor: access.Actor}, nil
+	return w, nil
 }
 
 // push is the body of a request.
@@ -165,7 +175,7 @@ func (h *Handlers) answerPush(w http.ResponseWriter, r *http.Request, p *push, m
 // way. What an original client sent and was not done at all is an error.
 func (h *Handlers) runCounted(ctx context.Context, p *push, mutations []trackers.Mutation) ([]models.PushResult, error) {
 	if len(mutations) > 0 {
-		end, err := h.pushes.begin(p.writers[mutations[0].Entity].actor)
+		end, err := h.pushes.begin(p.author(mutations).Actor)
 		if err != nil {
 			return nil, err
 		}
@@ -185,14 +195,23 @@ func (h *Handlers) run(ctx context.Context, p *push, mutations []trackers.Mutati
 	if len(mutations) == 0 {
 		return results
 	}
-	actor := func(i int) string { return p.writers[mutations[i].Entity].actor }
 	if p.Atomic {
-		return h.log.Push(ctx, trackers.Author{Actor: actor(0), Client: p.ClientID}, mutations, true)
+		return h.log.Push(ctx, p.author(mutations), mutations, true)
 	}
 	for i := range mutations {
-		results = append(results, h.log.Push(ctx, trackers.Author{Actor: actor(i), Client: p.ClientID}, mutations[i:i+1], false)...)
+		results = append(results, h.log.Push(ctx, p.author(mutations[i:i+1]), mutations[i:i+1], false)...)
 	}
 	return results
+}
+
+// author is the actor of the first mutation that has one.
+func (p *push) author(mutations []trackers.Mutation) trackers.Author {
+	for i := range mutations {
+		if w := p.writers[mutations[i].Entity]; !w.unknown {
+			return trackers.Author{Actor: w.actor, Client: p.ClientID}
+		}
+	}
+	return trackers.Author{Client: p.ClientID, Unknown: true}
 }
 
 var errBusy = &apiError{status: http.StatusServiceUnavailable, Code: "busy", Message: "The database was busy; send the changes again."}

@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -44,8 +46,8 @@ func (p *fieldPush) add(raw json.RawMessage, entity string, w writer) {
 	} else {
 		why = f.read(&m)
 	}
-	if m.Refused == nil {
-		m.Refused = why
+	if why != nil { // the others of its mutation are done without it
+		m.Refused, m.Unnamed = cmp.Or(m.Refused, why), true
 	}
 	p.fields = append(p.fields, f)
 	if n := len(p.mutations); n > 0 && joins(&p.mutations[n-1], &m, string(f.Field)) {
@@ -64,7 +66,7 @@ func (p *fieldPush) add(raw json.RawMessage, entity string, w writer) {
 func joins(last, next *trackers.Mutation, field string) bool {
 	_, twice := last.Data[field]
 	return next.MutationID != "" && last.MutationID == next.MutationID && last.ID == next.ID &&
-		!twice && last.Refused == nil && next.Refused == nil
+		!twice && last.Refused == next.Refused && !last.Unnamed && !next.Unnamed
 }
 
 func (f *pushedField) read(m *trackers.Mutation) *models.PushError {
@@ -91,7 +93,7 @@ func (f *pushedField) read(m *trackers.Mutation) *models.PushError {
 func (h *Handlers) fieldWriter(ctx context.Context, who caller, entity string) (writer, error) {
 	w, err := h.writer(ctx, who, entity)
 	if err == nil && !h.log.Entity(entity).FieldLog {
-		err = unknownEntity(entity)
+		return writer{}, unknownEntity(entity)
 	}
 	return w, err
 }
@@ -152,7 +154,11 @@ func (h *Handlers) fieldAnswer(ctx context.Context, p *fieldPush, results []mode
 			one.Status = models.PushApplied
 		}
 		if one.Status.Done() {
-			a.Applied = append(a.Applied, logged.of(p.mutations[at].Entity, field, r))
+			c, err := h.fieldChange(ctx, logged, p.mutations[at].Entity, field, r)
+			if err != nil {
+				return a, err
+			}
+			a.Applied = append(a.Applied, c)
 		}
 		a.Results = append(a.Results, one)
 	}
@@ -172,24 +178,33 @@ func (h *Handlers) loggedFields(ctx context.Context, results []models.PushResult
 	return h.fields.Of(ctx, versions)
 }
 
-// of gives a field's change as it is in the log. A field that had the value before
-// is in no row of that version, and is given as if it were.
-func (l fieldsByVersion) of(entity, field string, r *models.PushResult) models.FieldChange {
+// fieldChange gives a field's change as it is in the log. That of a field which had the
+// value before is an older one, and is made up if the log has not got it.
+func (h *Handlers) fieldChange(ctx context.Context, logged fieldsByVersion, entity, field string, r *models.PushResult) (models.FieldChange, error) {
 	c := models.FieldChange{Entity: entity, EntityID: r.ID, Field: field, Action: models.Delete}
 	if r.Version != nil {
 		c.Version = *r.Version
 	}
-	for _, row := range l[c.Version] {
-		c.ClientID, c.Actor, c.Timestamp = row.ClientID, row.Actor, row.Timestamp
+	for _, row := range logged[c.Version] {
 		if row.Field == field {
-			return row
+			return row, nil
 		}
 	}
 	var data map[string]models.JSON
 	if json.Unmarshal(r.Data, &data) == nil && data[field] != nil {
 		c.Action, c.Value = models.Update, data[field]
 	}
-	return c
+	if c.Version == 0 { // never logged, or not the client's to see
+		return c, nil
+	}
+	older, err := h.fields.Newest(ctx, entity, r.ID, field)
+	if err == nil && older != nil && bytes.Equal(older.Value, c.Value) {
+		return *older, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	return c, nil
 }
 
 // latest answers GET /field-sync/:entity/:entity_id/latest.

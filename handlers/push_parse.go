@@ -76,7 +76,7 @@ func (c *pushedChange) read(m *trackers.Mutation) *models.PushError {
 func check(m *trackers.Mutation) *models.PushError {
 	switch {
 	case utf8.RuneCountInString(m.MutationID) > models.MaxName || !isName(m.MutationID):
-		m.MutationID = clip(strings.ToValidUTF8(m.MutationID, ""))
+		m.MutationID, m.Unnamed = clip(strings.ToValidUTF8(m.MutationID, "")), true
 		return invalid("mutation_id", "mutation_id can have 64 characters of text at most.")
 	case !m.Action.Valid():
 		return invalid("action", "action must be create, update or delete.")
@@ -109,5 +109,12 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	return (*time.Time)(m).UnmarshalJSON(b)
+	t := (*time.Time)(m)
+	if err := t.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	if first := (time.Time{}).Add(time.Microsecond); t.Before(first) { // no time at all is none
+		*t = first
+	}
+	return nil
 }

@@ -51,7 +51,7 @@ func (h *Handlers) socketWriter(ctx context.Context, who caller, m inbound) (wri
 	w, err := ask(ctx, who, m.Entity)
 	var known *apiError
 	if errors.As(err, &known) && (known.status == http.StatusForbidden || known.status == http.StatusNotFound) {
-		return writer{refused: &models.PushError{Code: known.Code, Message: known.Message}}, nil
+		return w.refuse(known), nil
 	}
 	return w, err
 }

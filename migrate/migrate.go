@@ -13,8 +13,8 @@ import (
 )
 
 // SchemaVersion is the version of the log tables that this package makes. Version
-// 2 added the table of mutations.
-const SchemaVersion = 2
+// 2 added the table of mutations, version 3 its column of conflicts.
+const SchemaVersion = 3
 
 // Up makes the log tables under the prefix (empty means models.DefaultPrefix),
 // or upgrades older ones. It does nothing when they are of SchemaVersion

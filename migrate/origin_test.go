@@ -288,7 +288,9 @@ func contents(t *testing.T, db *gorm.DB) map[string][]map[string]any {
 // catalog describes all that is in the test's database or schema.
 func catalog(t *testing.T, db *gorm.DB) []string {
 	t.Helper()
-	query := `SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1`
+	// A column that was added later is at another place in the text of its table.
+	query := `SELECT m.name || ' ' || c.name || ' ' || c.type || ' ' || c."notnull" || ' ' || coalesce(c.dflt_value, '') || ' ' || c.pk || ' ' || (m.sql LIKE '%AUTOINCREMENT%')
+ FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' UNION ALL SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master WHERE type <> 'table' ORDER BY 1`
 	if db.Name() == "postgres" {
 		query = `SELECT replace(x, current_schema(), '?') FROM (
 SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) AS x FROM information_schema.columns WHERE table_schema = current_schema()

@@ -39,7 +39,9 @@ type Conflict struct {
 	EntityID string `json:"entity_id"`
 	// Field is the column's name.
 	Field string `json:"field"`
-	// ServerValue is the value on the server before the push, as in Change.Data.
+	// ServerValue is the value on the server before the push, as in Change.Data. In an
+	// answer that is given again when the log does not reach back to it, it is the
+	// value that stands now, and ServerTimestamp is the zero time.
 	ServerValue JSON `json:"server_value"`
 	// ServerTimestamp is when that value was set; the zero time if nobody knows.
 	ServerTimestamp time.Time `json:"server_timestamp"`

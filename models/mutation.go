@@ -22,6 +22,10 @@ type Mutation struct {
 	// Error is the answer's error as JSON; nil for none.
 	Error     JSON      `gorm:"column:error"`
 	CreatedAt time.Time `gorm:"column:created_at;not null;autoCreateTime:false"`
+	// Conflicts are the fields that the answer had in conflict, as JSON, without their
+	// values: of each its name, the times, how it was settled, and the version of the
+	// row before. Nil for none.
+	Conflicts JSON `gorm:"column:conflicts"`
 }
 
 // TableName implements schema.Tabler with the default prefix.

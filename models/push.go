@@ -32,11 +32,12 @@ func (s PushStatus) Done() bool {
 // PushError says why a change was not applied.
 type PushError struct {
 	// Code is one of unknown_entity, forbidden, not_found, invalid, deleted, changed,
-	// mutation_reused, atomic and busy.
+	// mutation_reused, atomic, internal and busy.
 	Code string `json:"code"`
 	// Message is a sentence for people.
 	Message string `json:"message"`
-	// Field is the column that it is about; empty for the whole row.
+	// Field is the column that it is about, or the part of the request such as "id";
+	// empty for the whole row, and where the database does not say.
 	Field string `json:"field,omitempty"`
 }
 
@@ -59,7 +60,8 @@ type PushResult struct {
 	// Data is the row as it now is, the JSON null if there is none that the client
 	// may see; nil if the row was not looked at.
 	Data JSON `json:"data,omitempty"`
-	// Conflicts are the fields of which the client's value does not stand.
+	// Conflicts are the fields of which the client's value does not stand. An answer that
+	// is given again has them too, as far as the client may still see them.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Error is there unless the change was applied.
 	Error *PushError `json:"error,omitempty"`
@@ -83,7 +85,9 @@ type PushResponse struct {
 // FieldPushResponse is the answer to a push of fields.
 type FieldPushResponse struct {
 	Cursor string `json:"cursor"`
-	// Applied are the field changes as the log has them.
+	// Applied are the field changes as the log has them. A field that had the value
+	// before comes with the change that gave it that, or with the ID 0 if the log has
+	// not got it.
 	Applied   []FieldChange `json:"applied"`
 	Conflicts []Conflict    `json:"conflicts"`
 	// Results are the answers to the fields, in the order of the request.

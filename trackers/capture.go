@@ -57,7 +57,8 @@ func (l *Log) Capture(db *gorm.DB) error {
 func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		entity := l.tracked(db.Statement)
-		if entity == nil || db.Error != nil || db.DryRun || untracked(db.Statement.Context) {
+		unlogged := untracked(db.Statement.Context)
+		if entity == nil || db.Error != nil || db.DryRun || (unlogged && baseOf(db.Statement.Context) == nil) {
 			core(db)
 			return
 		}
@@ -72,14 +73,17 @@ func (l *Log) around(action models.Action, core func(*gorm.DB)) func(*gorm.DB) {
 			stmt.ConnPool = ic
 			by := pushedOf(stmt.Context)
 			by.narrow(stmt)
+			unchanged := by.widen(stmt)
 			core(db)
+			stmt.Schema = unchanged
 			if db.Error != nil && by != nil {
 				db.Error = &statementError{db.Error}
 			}
+			by.heard(db, ic.done)
 			if db.Error == nil {
 				_ = db.AddError(l.fresh(pool, db, ic.changes))
 			}
-			if db.Error == nil {
+			if db.Error == nil && !unlogged {
 				_ = db.AddError(l.record(pool, db, ic.changes))
 			}
 			if ic.changes != nil {
@@ -124,7 +128,7 @@ func (l *Log) record(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 	t := watchedTxOf(pool)
 	err := l.write(db.Statement.Context, bare(pool), b, t)
 	if err != nil {
-		err = &unloggedError{fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)}
+		err = &logError{fmt.Errorf("gormsync: the change of %s was not made, because %s could not be written: %w", b.entity.Name, l.tables.Changes, err)}
 		if t != nil {
 			t.doom(err)
 		}

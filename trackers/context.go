@@ -57,9 +57,10 @@ type pushed struct {
 	edited time.Time // when the client made its edit; zero if it does not say
 	entity string
 	row    string       // the entity id
-	fields []string     // logged also where their values stay the same
+	fields []string     // what the client has set: it counts also where it is the same, or nothing
 	model  any          // what is saved, and
-	was    []fieldValue // its values by Schema.DBNames before it was changed
+	was    []fieldValue // its values by Schema.DBNames before it was changed; nil for a new one
+	unkept bool         // the statement ran and changed nothing
 }
 
 func withPushed(ctx context.Context, p *pushed) context.Context {

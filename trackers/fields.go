@@ -58,6 +58,19 @@ func (f *Fields) Of(ctx context.Context, versions []int64) (map[int64][]models.F
 	return f.fieldsOf(ctx, changes)
 }
 
+// Newest gives the newest change of one field of a row; nil if the log has none.
+func (f *Fields) Newest(ctx context.Context, entity, id, field string) (*models.FieldChange, error) {
+	l := f.log
+	q := &query{dialect: l.dialect}
+	q.write("SELECT ", l.fieldColumns(), " FROM ", l.quote(l.tables.Changes), " c JOIN ", l.quote(l.tables.Fields), " f ON f.id >= c.id << ", bits, " AND f.id < (c.id + 1) << ", bits,
+		" WHERE c.entity = ", q.arg(entity), " AND c.entity_id = ", q.arg(id), " AND f.field = ", q.arg(field), " ORDER BY f.id DESC LIMIT 1")
+	found, err := l.readFields(ctx, q)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
 // Latest gives the fields of a row as they are, by name, without those that are
 // NULL and without the key. It gives nil when there is no such row or the filter
 // does not let it through.
@@ -132,19 +145,32 @@ func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (
 		}
 		versions = strconv.AppendInt(versions, changes[i].Version, 10)
 	}
-	q := f.fieldsQuery(string(append(versions, ']')))
+	all, err := l.readFields(ctx, f.fieldsQuery(string(append(versions, ']'))))
+	for i := range all {
+		found[all[i].Version] = append(found[all[i].Version], all[i])
+	}
+	return found, err
+}
+
+// fieldColumns are those that readFields reads.
+func (l *Log) fieldColumns() string {
+	return "f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, " + l.moment("f.timestamp") + ", f.tx, f.scope"
+}
+
+func (l *Log) readFields(ctx context.Context, q *query) ([]models.FieldChange, error) {
 	rows, err := l.pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
 	}
 	defer func() { _ = rows.Close() }()
+	var found []models.FieldChange
 	for rows.Next() {
 		var c models.FieldChange
 		err := rows.Scan(&c.ID, &c.Entity, &c.EntityID, &c.Field, &c.Value, &c.Action, &c.Version, &c.ClientID, &c.Actor, moment{&c.Timestamp}, &c.Tx, &c.Scope)
 		if err != nil {
 			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
 		}
-		found[c.Version] = append(found[c.Version], c)
+		found = append(found, c)
 	}
 	return found, rows.Err()
 }
@@ -155,7 +181,7 @@ func (f *Fields) fieldsOf(ctx context.Context, changes []Entry[models.Change]) (
 func (f *Fields) fieldsQuery(versions string) *query {
 	l := f.log
 	q := &query{dialect: l.dialect}
-	columns := "SELECT f.id, f.entity, f.entity_id, f.field, f.value, f.action, f.version, f.client_id, f.actor, " + l.moment("f.timestamp") + ", f.tx, f.scope FROM "
+	columns := "SELECT " + l.fieldColumns() + " FROM "
 	fields, within := l.quote(l.tables.Fields)+" f", "f.id >= CAST(v.value AS bigint) << "+bits+" AND f.id < (CAST(v.value AS bigint) + 1) << "+bits
 	if l.dialect == sqlite {
 		q.write(columns, "json_each(", q.arg(versions), ") v JOIN ", fields, " ON ", within, " ORDER BY f.id")

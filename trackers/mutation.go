@@ -22,12 +22,16 @@ type Mutation struct {
 	// characters; empty for none. With one, the mutation is done once however often it
 	// comes.
 	MutationID string
+	// Unnamed says that MutationID only comes back in the answer, and nothing is
+	// remembered under it.
+	Unnamed bool
 	// At is when the client made the edit; zero if it does not say. What lies ahead
 	// counts as now.
 	At time.Time
 	// Filter tells which rows the client may see and change.
 	Filter Filter
-	// Refused is why the mutation is not allowed at all; nil if it is.
+	// Refused is why the mutation is not allowed at all; nil if it is. It is remembered
+	// as any other answer.
 	Refused *models.PushError
 }
 
@@ -35,6 +39,9 @@ type Mutation struct {
 type Author struct {
 	Actor  string
 	Client string
+	// Unknown says that nobody can tell the actor. What is refused is then not
+	// remembered: it would be everybody's.
+	Unknown bool
 }
 
 // Push does what a client asks for, each mutation in a transaction of its own, or
@@ -55,6 +62,11 @@ func (l *Log) Push(ctx context.Context, by Author, mutations []Mutation, atomic 
 // original: the original clients name neither a base nor the mutation, and send
 // whole rows.
 func (m *Mutation) original() bool { return m.Base == nil && m.MutationID == "" && m.At.IsZero() }
+
+func (m *Mutation) allowed() bool { return m.Refused == nil }
+
+// lasting: the answer is remembered, so that it can be given again.
+func (m *Mutation) lasting() bool { return m.MutationID != "" && !m.Unnamed }
 
 func (m *Mutation) edit(by Author, now time.Time) Edit {
 	e := Edit{At: m.At.UTC().Truncate(time.Microsecond), Client: by.Client}

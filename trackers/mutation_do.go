@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -21,7 +22,7 @@ func (w *work) do(ctx context.Context) (models.PushResult, error) {
 	case w.m.Action == models.Create && (w.databaseMakesKey() || w.m.ID == ""):
 		return w.insert(ctx)
 	case w.keys == nil && w.m.Action == models.Create:
-		return w.rejected(refuse("invalid", "", "The id does not fit the key of the table.")), nil
+		return w.rejected(refuse("invalid", "id", "The id does not fit the key of the table.")), nil
 	case w.alive() && w.visible():
 		return w.update(ctx)
 	case w.m.Action == models.Create && w.image == nil && !w.deleted():
@@ -36,7 +37,7 @@ func (w *work) do(ctx context.Context) (models.PushResult, error) {
 	return w.rejected(refuse("not_found", "", "There is no such row, or it is not yours.")), nil
 }
 
-var taken = refuse("invalid", "", "This id cannot be used; choose another one.")
+var taken = refuse("invalid", "id", "This id cannot be used; choose another one.")
 
 // databaseMakesKey: clients choose keys that are texts or UUIDs only.
 func (w *work) databaseMakesKey() bool {
@@ -55,16 +56,26 @@ func (w *work) rule(field string) Rule {
 			c.Entity, c.EntityID = w.t.Name, w.id
 			value, err := resolve(c)
 			if err != nil {
-				return nil, refuse("invalid", field, err.Error())
+				return nil, unresolved(field, err)
 			}
 			text, err := json.Marshal(value)
-			if err == nil {
-				text, err = w.spell(field, text)
+			if err != nil {
+				return nil, &fieldError{field, err}
 			}
-			return text, err
+			return w.spell(field, text)
 		}
 	}
 	return r
+}
+
+// unresolved is the error of a Resolve: its own words are for the client, those of a
+// database are not.
+func unresolved(field string, err error) error {
+	_, text := sqliteError(err)
+	if text != "" || sqlState(err) != "" || fateOf(err) != final {
+		return &fieldError{field, err}
+	}
+	return refuse("invalid", field, err.Error())
 }
 
 // spell writes a value as the log does.
@@ -95,6 +106,7 @@ func (w *work) update(ctx context.Context) (models.PushResult, error) {
 	if err != nil {
 		return w.refused(err)
 	}
+	w.against[w.m] = w.version()
 	for i := range merged.Conflicts {
 		c := &merged.Conflicts[i]
 		c.Entity, c.EntityID = w.t.Name, w.id
@@ -118,8 +130,9 @@ func (w *work) update(ctx context.Context) (models.PushResult, error) {
 
 // refused is the result of an error that is the client's own, before anything was done.
 func (w *work) refused(err error) (models.PushResult, error) {
-	if why := w.log.refusalOf(w.t, err); why != nil {
-		return w.rejected(why), nil
+	var known *models.PushError
+	if errors.As(err, &known) {
+		return w.rejected(known), nil
 	}
 	return models.PushResult{}, err
 }
@@ -183,6 +196,9 @@ func (w *work) save(ctx context.Context, model reflect.Value, by *pushed, unscop
 	if err := db.Select("*").Omit(clause.Associations).Updates(model.Interface()).Error; err != nil {
 		return &saveError{err}
 	}
+	if by.unkept { // a trigger, or a condition that a hook has added
+		return refuse("invalid", "", unkept)
+	}
 	return w.after(ctx)
 }
 
@@ -233,6 +249,9 @@ func (w *work) delete(ctx context.Context) (models.PushResult, error) {
 	}
 	if err := w.look(ctx); err != nil {
 		return models.PushResult{}, err
+	}
+	if w.alive() && w.visible() { // a trigger kept it
+		return models.PushResult{}, refuse("invalid", "", unkept)
 	}
 	return w.answer(models.PushResult{Status: models.PushApplied}), nil
 }

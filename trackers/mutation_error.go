@@ -1,12 +1,7 @@
 package trackers
 
 import (
-	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"io"
-	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,82 +25,47 @@ type saveError struct{ err error }
 func (e *saveError) Error() string { return e.err.Error() }
 func (e *saveError) Unwrap() error { return e.err }
 
-// unloggedError is a change that was not made because the log could not be written.
-type unloggedError struct{ err error }
+// logError is a change that was not made because the log could not be read or written.
+type logError struct{ err error }
 
-func (e *unloggedError) Error() string { return e.err.Error() }
-func (e *unloggedError) Unwrap() error { return e.err }
+func (e *logError) Error() string { return e.err.Error() }
+func (e *logError) Unwrap() error { return e.err }
 
-// sqlState is PostgreSQL's code of an error, whatever the driver; empty for none.
-func sqlState(err error) string {
-	var s interface{ SQLState() string }
-	if errors.As(err, &s) {
-		return s.SQLState()
-	}
-	return ""
+// fieldError is what the application's own code met while it settled a field.
+type fieldError struct {
+	field string
+	err   error
 }
 
-// sqliteText is the text of an error that a SQLite driver made; empty for others.
-func sqliteText(err error) string {
-	for ; err != nil; err = errors.Unwrap(err) {
-		t := reflect.TypeOf(err)
-		if t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		if strings.Contains(t.PkgPath(), "sqlite") {
-			return err.Error()
-		}
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, one := range many.Unwrap() {
-				if text := sqliteText(one); text != "" {
-					return text
-				}
-			}
-		}
-	}
-	return ""
-}
+func (e *fieldError) Error() string { return "settling " + e.field + ": " + e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
 
-// passes tells whether an error may be gone at the next attempt: a deadlock, a
-// transaction that came too late, a busy database, a lost connection.
-func passes(err error) bool {
-	switch state := sqlState(err); {
-	case state == "40001", state == "40P01", state == "55P03":
-		return true
-	case strings.HasPrefix(state, "08"), strings.HasPrefix(state, "53"), strings.HasPrefix(state, "57P"):
-		return true
-	case state != "":
-		return false
-	}
-	if text := sqliteText(err); text != "" {
-		return strings.Contains(text, "locked") || strings.Contains(text, "busy")
-	}
-	return lost(err)
-}
+const (
+	unique  = "Another row has this value already."
+	neutral = "A value cannot be used here; choose another one." // whose it is, is nobody's business
+	foreign = "A row that this one refers to is not there, or one that refers to this one is."
+	check   = "The values break a rule of the table."
+	missing = "This field needs a value."
+	noValue = "The database cannot hold one of the values."
+	unkept  = "The database did not take this change."
+	broken  = "The server could not apply this change; its log says why."
+)
 
-// lost tells whether an error is about the connection.
-func lost(err error) bool {
-	var network net.Error
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
-}
-
-// refusalOf tells what the client did wrong; nil when the error is none of its
-// making. What the database says itself is never told.
-func (l *Log) refusalOf(t *Tracked, err error) *models.PushError {
+// refusalOf tells a client why its change was not made; nil when the next attempt
+// may do better. What the database says itself is never told.
+func refusalOf(t *Tracked, err error) *models.PushError {
 	var known *models.PushError
-	var unlogged *unloggedError
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.As(err, &unlogged), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case fateOf(err) == passing:
 		return nil
 	}
 	if state := sqlState(err); state != "" {
-		return l.refusalOfState(t, state, err)
+		return refusalOfState(t, state, err)
 	}
-	if text := sqliteText(err); text != "" {
-		return refusalOfSQLite(t, text)
+	if code, text := sqliteError(err); text != "" {
+		return refusalOfSQLite(t, code, text)
 	}
 	var statement *statementError
 	var save *saveError
@@ -116,52 +76,52 @@ func (l *Log) refusalOf(t *Tracked, err error) *models.PushError {
 		return refuse("invalid", "", foreign)
 	case errors.Is(err, gorm.ErrCheckConstraintViolated):
 		return refuse("invalid", "", check)
-	case lost(err):
-		return nil
 	case errors.As(err, &statement):
 		return refuse("invalid", "", noValue)
-	case errors.As(err, &save):
+	case errors.As(err, &save) && fateOf(err) == final:
 		return refuse("invalid", "", save.err.Error()) // a hook's own words
 	}
-	return nil
+	return internal(err)
 }
 
-const (
-	unique  = "Another row has this value already."
-	foreign = "A row that this one refers to is not there, or one that refers to this one is."
-	check   = "The values break a rule of the table."
-	missing = "This field needs a value."
-	noValue = "The database cannot hold one of the values."
-)
+// internal is the refusal of what is none of the client's business.
+func internal(err error) *models.PushError {
+	why := refuse("internal", "", broken)
+	var f *fieldError
+	if errors.As(err, &f) {
+		why.Field = f.field
+	}
+	return why
+}
 
-func (l *Log) refusalOfState(t *Tracked, state string, err error) *models.PushError {
+func refusalOfState(t *Tracked, state string, err error) *models.PushError {
 	switch {
 	case state == "23505":
 		return refuse("invalid", "", unique)
 	case state == "23503":
 		return refuse("invalid", "", foreign)
-	case state == "23502":
-		return refuse("invalid", t.shown(notNullColumn(err)), missing)
-	case strings.HasPrefix(state, "23"), strings.HasPrefix(state, "44"), state == "P0001":
+	case state == "23502" && lastName(detail(err, "TableName", "Table")) == t.Name:
+		return refuse("invalid", t.shown(detail(err, "ColumnName", "Column")), missing)
+	case strings.HasPrefix(state, "23"), strings.HasPrefix(state, "44"), state == "P0001", state == "P0004":
 		return refuse("invalid", "", check)
-	case strings.HasPrefix(state, "22"):
+	case strings.HasPrefix(state, "22"), strings.HasPrefix(state, "54"):
 		return refuse("invalid", "", noValue)
 	}
-	return nil
+	return internal(err)
 }
 
-// notNullColumn reads the column from the error, whose fields have the same name
-// in both drivers for PostgreSQL but no interface.
-func notNullColumn(err error) string {
+// detail reads a part of an error of PostgreSQL, for which the drivers have fields
+// but no interface: first pgx's name of it, then lib/pq's.
+func detail(err error, names ...string) string {
 	var s interface{ SQLState() string }
 	if !errors.As(err, &s) {
 		return ""
 	}
 	v := reflect.Indirect(reflect.ValueOf(s))
-	for _, name := range []string{"ColumnName", "Column"} { // pgx, lib/pq
-		if v.Kind() != reflect.Struct {
-			break
-		}
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	for _, name := range names {
 		if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
 			return f.String()
 		}
@@ -169,22 +129,51 @@ func notNullColumn(err error) string {
 	return ""
 }
 
-func refusalOfSQLite(t *Tracked, text string) *models.PushError {
-	_, column, _ := strings.Cut(text, "constraint failed: ")
-	column = t.shown(column[strings.LastIndexByte(column, '.')+1:])
+func refusalOfSQLite(t *Tracked, code int, text string) *models.PushError {
 	switch {
 	case strings.Contains(text, "UNIQUE constraint failed"):
-		return refuse("invalid", column, unique)
+		return refuse("invalid", t.theOne(columnsIn(t, text)), unique)
 	case strings.Contains(text, "FOREIGN KEY constraint failed"):
 		return refuse("invalid", "", foreign)
 	case strings.Contains(text, "NOT NULL constraint failed"):
-		return refuse("invalid", column, missing)
-	case strings.Contains(text, "constraint failed"):
-		return refuse("invalid", "", check)
-	case strings.Contains(text, "datatype mismatch"), strings.Contains(text, "too big"), strings.Contains(text, "parser stack overflow"):
+		return refuse("invalid", t.theOne(columnsIn(t, text)), missing)
+	case code == sqliteConstraint, strings.Contains(text, "constraint failed"):
+		return refuse("invalid", "", check) // RAISE in a trigger as well
+	case code == sqliteTooBig, code == sqliteMismatch, strings.Contains(text, "parser stack overflow"):
 		return refuse("invalid", "", noValue)
 	}
-	return nil
+	return internal(nil)
+}
+
+// columnsIn reads the entity's columns from a text such as
+// "UNIQUE constraint failed: memos.team, memos.name".
+func columnsIn(t *Tracked, text string) []string {
+	_, list, _ := strings.Cut(text, "constraint failed: ")
+	list, _, _ = strings.Cut(list, " (") // some drivers add the code
+	var columns []string
+	for _, name := range strings.Split(list, ", ") {
+		table, column, _ := strings.Cut(name, ".")
+		if table == t.Name {
+			columns = append(columns, column)
+		}
+	}
+	return columns
+}
+
+// theOne gives the column that a client has to mend when several break a rule
+// together: the scope is not its choice. It is empty when there are several.
+func (t *Tracked) theOne(columns []string) string {
+	one := ""
+	for _, c := range columns {
+		switch c = t.shown(c); {
+		case c == "" || c == t.Scope:
+		case one != "":
+			return ""
+		default:
+			one = c
+		}
+	}
+	return one
 }
 
 // shown is the column's name if clients know it.
@@ -197,5 +186,6 @@ func (t *Tracked) shown(column string) string {
 
 // isDuplicate tells whether an error is a key that is taken.
 func isDuplicate(err error) bool {
-	return errors.Is(err, gorm.ErrDuplicatedKey) || sqlState(err) == "23505" || strings.Contains(sqliteText(err), "UNIQUE constraint failed")
+	_, text := sqliteError(err)
+	return errors.Is(err, gorm.ErrDuplicatedKey) || sqlState(err) == "23505" || strings.Contains(text, "UNIQUE constraint failed")
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -26,6 +28,7 @@ type group struct {
 	results []models.PushResult
 	forced  []models.PushResult // how they end, when they cannot be done; nil before that is known
 	blind   bool                // without a look at the rows
+	against map[*Mutation]int64 // the version of the row with which a mutation was merged
 	tx      *gorm.DB
 	pool    gorm.ConnPool
 	now     time.Time
@@ -33,11 +36,14 @@ type group struct {
 
 // verdict ends a group: its mutation at cannot be done.
 type verdict struct {
-	at     int
+	at     int // atAll for what is about the group as a whole
 	result models.PushResult
-	raced  bool // somebody else may have made the row just now
-	blind  bool // not even the row can be looked at
+	tries  int   // how often the next attempt may do better
+	blind  bool  // not even the row can be looked at
+	cause  error // what the client is not told; nil for nothing
 }
+
+const atAll = -1
 
 func (v *verdict) Error() string { return string(v.result.Status) }
 
@@ -45,31 +51,61 @@ func (v *verdict) Error() string { return string(v.result.Status) }
 // its transaction, and another one stores the refusals.
 func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models.PushResult {
 	by.Actor = storable(by.Actor)
-	g := &group{log: l, by: by, all: all}
-	for i := range all {
-		if all[i].Refused != nil {
-			return g.end(&verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: all[i].Refused}})
+	g := &group{log: l, by: by, all: all, against: map[*Mutation]int64{}}
+	if v := g.refused(); v != nil {
+		if g.forced = g.end(v); by.Unknown || !slices.ContainsFunc(all, func(m Mutation) bool { return m.lasting() }) {
+			return g.forced
 		}
 	}
-	for attempt := 0; ; {
+	for attempt := 0; ; attempt++ {
 		err := g.run(ctx)
-		var v *verdict
-		switch {
-		case err == nil:
+		if err == nil {
 			return g.results
-		case errors.As(err, &v) && v.raced && attempt == 0:
-			attempt++
+		}
+		var v *verdict
+		tries := 0
+		if errors.As(err, &v) {
+			tries = v.tries
+		} else if fateOf(err) != final {
+			tries = pushAttempts
+		}
+		switch {
+		case ctx.Err() != nil:
+			return g.busy()
+		case attempt < tries && pause(ctx, attempt):
 		case v != nil && g.forced == nil:
-			g.forced, g.blind = g.end(v), v.blind
-		case passes(err) && attempt < pushAttempts && pause(ctx, attempt):
-			attempt++
-		default:
-			if ctx.Err() == nil {
-				l.cfg.Logger.ErrorContext(ctx, "gormsync: a push failed", "entity", all[0].Entity, "error", err)
-			}
+			g.settle(ctx, v)
+			attempt = -1
+		case v != nil && !g.blind:
+			g.blind, attempt = true, -1
+		default: // what cannot be stored is no answer
+			l.cfg.Logger.ErrorContext(ctx, "gormsync: a push failed", "entity", all[0].Entity, "error", err)
 			return g.busy()
 		}
 	}
+}
+
+// refused finds a mutation that is not allowed at all.
+func (g *group) refused() *verdict {
+	for i := range g.all {
+		if why := g.all[i].Refused; why != nil {
+			return &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: why}}
+		}
+	}
+	return nil
+}
+
+// settle makes a verdict the end of the group, which then is to be stored. What the
+// client is not told the application hears.
+func (g *group) settle(ctx context.Context, v *verdict) {
+	m, why := &g.all[max(v.at, 0)], v.result.Error
+	if v.cause != nil && v.at != atAll {
+		g.log.nameField(ctx, m, why, v.cause)
+	}
+	if v.cause != nil && (why.Code == "internal" || strings.HasPrefix(sqlState(v.cause), "54")) {
+		g.log.cfg.Logger.ErrorContext(ctx, "gormsync: a pushed change was refused because of an error", "entity", m.Entity, "id", m.ID, "error", v.cause)
+	}
+	g.forced, g.blind = g.end(v), v.blind
 }
 
 // pause waits before another attempt, ever longer. It says false when ctx ends.
@@ -88,7 +124,7 @@ func (g *group) end(v *verdict) []models.PushResult {
 	results := make([]models.PushResult, len(g.all))
 	for i := range g.all {
 		r := v.result
-		if i != v.at {
+		if i != v.at && v.at != atAll {
 			r = models.PushResult{Status: models.PushRejected, Error: refuse("atomic", "", "Another change of the same request could not be applied.")}
 		}
 		results[i] = g.named(i, r)
@@ -153,8 +189,7 @@ func (g *group) safely(ctx context.Context, i int) (err error) {
 		if p := recover(); p != nil {
 			g.log.cfg.Logger.ErrorContext(ctx, "gormsync: the application panicked during a push, which was undone",
 				"entity", g.all[i].Entity, "panic", p, "stack", string(debug.Stack()))
-			why := refuse("internal", "", "The server could not apply this change; its log says why.")
-			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: why}, blind: true}
+			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: refuse("internal", "", broken)}, blind: true}
 		}
 	}()
 	return g.one(ctx, i)
@@ -162,21 +197,29 @@ func (g *group) safely(ctx context.Context, i int) (err error) {
 
 // uncommitted: a constraint that is checked at the end refuses the commit.
 func (g *group) uncommitted(err error) error {
-	if why := g.log.refusalOf(g.log.entities[g.all[0].Entity], err); why != nil && g.forced == nil {
-		return &verdict{at: 0, result: models.PushResult{Status: models.PushRejected, Error: why}}
+	if g.forced != nil {
+		return err
 	}
-	return err
+	v := g.verdictOn(&g.all[0], err, 0)
+	if v != nil && len(g.all) > 1 { // nobody says which of them it was
+		v.at, v.result.Error.Field = atAll, ""
+		v.result.Error.Message = "The changes of this request cannot be made together. " + v.result.Error.Message
+	}
+	if v == nil {
+		return err
+	}
+	return v
 }
 
 // one does the mutation i, unless it was done before, and stores the result.
 func (g *group) one(ctx context.Context, i int) error {
 	l, m := g.log, &g.all[i]
-	if l.dialect == sqlite {
-		if err := l.lockSQLite(ctx, g.pool, l.entities[m.Entity]); err != nil {
+	if t := l.entities[m.Entity]; t != nil && l.dialect == sqlite {
+		if err := l.lockSQLite(ctx, g.pool, t); err != nil {
 			return err
 		}
 	}
-	if m.MutationID != "" {
+	if m.lasting() {
 		seen, err := l.claim(ctx, g.pool, g.by, m, g.now)
 		if err != nil {
 			return err
@@ -190,25 +233,20 @@ func (g *group) one(ctx context.Context, i int) error {
 		return err
 	}
 	g.results[i] = g.named(i, r)
-	if m.MutationID == "" {
+	if !m.lasting() {
 		return nil
 	}
-	return l.keep(ctx, g.pool, g.by, m, &g.results[i])
+	return l.keep(ctx, g.pool, g.by, m, &g.results[i], g.against[m])
 }
 
 // attempt does a mutation, or refuses it as was decided before.
 func (g *group) attempt(ctx context.Context, i int) (models.PushResult, error) {
-	if g.blind {
+	if g.blind || !g.all[i].allowed() {
 		return g.forced[i], nil
 	}
 	w, err := g.open(ctx, &g.all[i], g.all[i].ID)
 	if err != nil {
-		err = g.failed(i, err)
-		var v *verdict
-		if errors.As(err, &v) {
-			v.blind = true
-		}
-		return models.PushResult{}, err
+		return models.PushResult{}, g.unseen(i, err)
 	}
 	if g.forced != nil {
 		return w.answer(g.forced[i]), nil
@@ -223,6 +261,16 @@ func (g *group) attempt(ctx context.Context, i int) (models.PushResult, error) {
 	return r, nil
 }
 
+// unseen is the error of a look at the row.
+func (g *group) unseen(i int, err error) error {
+	err = g.failed(i, err)
+	var v *verdict
+	if errors.As(err, &v) {
+		v.blind = true
+	}
+	return err
+}
+
 // failed turns an error that is the client's own into a verdict.
 func (g *group) failed(i int, err error) error {
 	var v *verdict
@@ -230,10 +278,29 @@ func (g *group) failed(i int, err error) error {
 		v.at = i
 		return v
 	}
-	if why := g.log.refusalOf(g.log.entities[g.all[i].Entity], err); why != nil {
-		return &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: why}}
+	if v = g.verdictOn(&g.all[i], err, 0); v == nil {
+		return err
 	}
-	return err
+	v.at = i
+	return v
+}
+
+// verdictOn makes an error the end of a mutation; nil when the next attempt may do
+// better. It is tried again so often first, or more often where nobody can tell.
+func (g *group) verdictOn(m *Mutation, err error, tries int) *verdict {
+	why := refusalOf(g.log.entities[m.Entity], err)
+	if why == nil {
+		return nil
+	}
+	own := *why // a hook may have given one that is not ours
+	why = &own
+	if why.Message == unique && !m.Filter.All {
+		why.Message = neutral
+	}
+	if fateOf(err) == unclear {
+		tries = pushAttempts
+	}
+	return &verdict{result: models.PushResult{Status: models.PushRejected, Error: why}, tries: tries, cause: err}
 }
 
 // again answers a mutation that was seen before: what was done is a duplicate, what
@@ -261,12 +328,14 @@ func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 	if r.ID != m.ID {
 		r.ClientRef = m.ID
 	}
-	if seen.Version >= 0 {
+	if seen.Version >= 0 && !g.blind && m.Filter.Entity == m.Entity { // else nothing of the entity is the client's to see
 		w, err := g.open(ctx, m, seen.EntityID)
 		if err != nil {
-			return err
+			return g.unseen(i, err)
 		}
-		r = w.answer(r)
+		if r, err = w.answerAgain(ctx, r, seen.Conflicts); err != nil {
+			return g.unseen(i, err)
+		}
 	}
 	g.results[i] = g.named(i, r)
 	if !seen.Status.Done() && len(g.all) > 1 && g.forced == nil { // what was refused once spoils an atomic request again

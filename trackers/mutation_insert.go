@@ -2,7 +2,9 @@ package trackers
 
 import (
 	"context"
+	"maps"
 	"reflect"
+	"slices"
 
 	"gorm.io/gorm/clause"
 
@@ -28,7 +30,8 @@ func (w *work) fieldsOfNew(ctx context.Context) (map[string]models.JSON, error) 
 				data[name] = raw
 			}
 		}
-		w.m.Data = data
+		own := *w.m // what was asked for stays as it is: its hash is stored
+		own.Data, w.m = data, &own
 	}
 	client, err := w.fields(ctx)
 	if err != nil {
@@ -53,15 +56,12 @@ func (w *work) create(ctx context.Context, fields map[string]models.JSON) (model
 	if err := w.prepare(ctx, model, fields, chosen); err != nil {
 		return models.PushResult{}, err
 	}
-	db := w.session(ctx, &pushed{})
-	if err := db.Omit(clause.Associations).Create(model.Interface()).Error; err != nil {
+	by := &pushed{model: model.Interface(), fields: slices.Collect(maps.Keys(fields))}
+	if err := w.session(ctx, by).Omit(clause.Associations).Create(model.Interface()).Error; err != nil {
 		if chosen && isDuplicate(err) { // somebody made the same row just now, or one that is not the client's
-			return models.PushResult{}, w.race(ctx, err)
+			return models.PushResult{}, w.verdictOn(w.m, err, 1)
 		}
 		return models.PushResult{}, &saveError{err}
-	}
-	if err := w.keepZeros(ctx, model, fields); err != nil {
-		return models.PushResult{}, err
 	}
 	r, err := w.created(ctx, model)
 	if !chosen && w.m.ID != "" {
@@ -70,21 +70,12 @@ func (w *work) create(ctx context.Context, fields map[string]models.JSON) (model
 	return r, err
 }
 
-// race: with the row in sight at the next attempt, the create becomes an update.
-func (w *work) race(_ context.Context, err error) error {
-	why := w.log.refusalOf(w.t, err)
-	if why == nil {
-		return err
-	}
-	return &verdict{raced: true, result: models.PushResult{Status: models.PushRejected, Error: why}}
-}
-
 // prepare fills a new model: the key, the client's fields, and the scope if there is just one.
 func (w *work) prepare(ctx context.Context, model reflect.Value, fields map[string]models.JSON, chosen bool) error {
 	if chosen {
 		for i, k := range w.p.pks {
 			if err := w.p.cols[k].field.Set(ctx, model.Elem(), w.keys[i]); err != nil {
-				return refuse("invalid", "", "The id does not fit the key of the table.")
+				return refuse("invalid", "id", "The id does not fit the key of the table.")
 			}
 		}
 	}
@@ -102,35 +93,6 @@ func (w *work) prepare(ctx context.Context, model reflect.Value, fields map[stri
 	return validate(model)
 }
 
-// keepZeros: GORM takes a zero for nothing where the column has a default, but the
-// client has said so.
-func (w *work) keepZeros(ctx context.Context, model reflect.Value, fields map[string]models.JSON) error {
-	zeros := map[string]any{}
-	for name, value := range fields {
-		f := w.p.cols[w.p.byName[name]].field
-		if !f.HasDefaultValue || isNull(value) {
-			continue
-		}
-		scratch := reflect.New(w.t.Schema.ModelType).Elem()
-		if _, err := w.p.cols[w.p.byName[name]].decode(ctx, scratch, value); err != nil {
-			return refuse("invalid", name, asSentence(err))
-		}
-		if v, zero := f.ValueOf(ctx, scratch); zero {
-			zeros[name] = v
-		}
-	}
-	if len(zeros) == 0 {
-		return nil
-	}
-	if err := w.rename(ctx, model); err != nil {
-		return err
-	}
-	if err := w.session(ctx, &pushed{}).Model(model.Interface()).Clauses(w.where()).UpdateColumns(zeros).Error; err != nil {
-		return &saveError{err}
-	}
-	return nil
-}
-
 // rename takes the row's id from its model.
 func (w *work) rename(ctx context.Context, model reflect.Value) error {
 	id, err := w.p.idOf(ctx, model.Elem())
@@ -138,7 +100,7 @@ func (w *work) rename(ctx context.Context, model reflect.Value) error {
 		return err
 	}
 	if w.keys, w.id, err = w.p.entityKey(ctx, id); err != nil {
-		return refuse("invalid", "", "The row needs an id; choose one.")
+		return refuse("invalid", "id", "The row needs an id; choose one.")
 	}
 	return nil
 }
@@ -149,10 +111,13 @@ func (w *work) created(ctx context.Context, model reflect.Value) (models.PushRes
 		return models.PushResult{}, err
 	}
 	if w.id == "" {
-		return models.PushResult{}, refuse("invalid", "", "The row needs an id; choose one.")
+		return models.PushResult{}, refuse("invalid", "id", "The row needs an id; choose one.")
 	}
 	if err := w.after(ctx); err != nil {
 		return models.PushResult{}, err
+	}
+	if w.image == nil { // a trigger left it out
+		return models.PushResult{}, refuse("invalid", "", unkept)
 	}
 	return w.answer(models.PushResult{ID: w.id, Status: models.PushApplied}), nil
 }

@@ -3,6 +3,7 @@ package trackers
 import (
 	"bytes"
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -54,5 +55,46 @@ func (p *pushed) narrow(stmt *gorm.Statement) {
 		if f.AutoUpdateTime == 0 && !slices.Contains(p.fields, name) && p.was[i].same(valueOfField(stmt.Context, f, model)) {
 			stmt.Omits = append(stmt.Omits, name)
 		}
+	}
+}
+
+// widen has an INSERT say what the client has said also where that is zero: GORM
+// takes a zero for nothing where the column has a default. It gives back the schema
+// to which the statement is to return.
+func (p *pushed) widen(stmt *gorm.Statement) *schema.Schema {
+	was := stmt.Schema
+	if p == nil || p.model == nil || p.was != nil || stmt.Dest != p.model || was == nil {
+		return was
+	}
+	fields := map[string]*schema.Field{}
+	for _, name := range p.fields {
+		if f := was.FieldsByDBName[name]; f != nil && f.HasDefaultValue {
+			said := *f
+			said.HasDefaultValue, said.DefaultValueInterface = false, nil
+			fields[name] = &said
+		}
+	}
+	if len(fields) > 0 {
+		stmt.Schema = without(was, fields)
+	}
+	return was
+}
+
+// without is a schema for one INSERT, in which fields have no default.
+func without(s *schema.Schema, fields map[string]*schema.Field) *schema.Schema {
+	all := maps.Clone(s.FieldsByDBName)
+	maps.Copy(all, fields)
+	return &schema.Schema{
+		Name: s.Name, ModelType: s.ModelType, Table: s.Table, DBNames: s.DBNames, Fields: s.Fields, FieldsByName: s.FieldsByName,
+		FieldsByBindName: s.FieldsByBindName, FieldsByDBName: all, PrimaryFields: s.PrimaryFields, PrimaryFieldDBNames: s.PrimaryFieldDBNames,
+		PrioritizedPrimaryField: s.PrioritizedPrimaryField, CreateClauses: s.CreateClauses,
+		FieldsWithDefaultDBValue: slices.DeleteFunc(slices.Clone(s.FieldsWithDefaultDBValue), func(f *schema.Field) bool { return fields[f.DBName] != nil }),
+	}
+}
+
+// heard notes that the database has swallowed the statement, as triggers do.
+func (p *pushed) heard(db *gorm.DB, ran bool) {
+	if p != nil && p.model != nil && db.Statement.Dest == p.model {
+		p.unkept = ran && db.Error == nil && db.RowsAffected == 0
 	}
 }

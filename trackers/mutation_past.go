@@ -3,7 +3,6 @@ package trackers
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/rhtmx/gormsync/models"
@@ -149,7 +148,7 @@ func (w *work) namedFields(ctx context.Context, changes []logged) (map[int64][]s
 		" WHERE c.entity = ", q.arg(w.t.Name), " AND c.entity_id = ", q.arg(w.id), " AND c.id >= ", q.arg(changes[0].version), " AND c.action = 'update' AND c.move = ''")
 	rows, err := w.pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
+		return nil, l.unread(l.tables.Fields, err)
 	}
 	defer func() { _ = rows.Close() }()
 	named := map[int64][]string{}
@@ -157,7 +156,7 @@ func (w *work) namedFields(ctx context.Context, changes []logged) (map[int64][]s
 		var version int64
 		var field string
 		if err := rows.Scan(&version, &field); err != nil {
-			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Fields, err)
+			return nil, l.unread(l.tables.Fields, err)
 		}
 		named[version] = append(named[version], field)
 	}

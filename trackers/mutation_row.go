@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
 	"gorm.io/gorm/clause"
 
 	"github.com/rhtmx/gormsync/models"
@@ -108,12 +109,32 @@ func (w *work) look(ctx context.Context) error {
 
 // changesOf gives the changes of a row from a version on, the newest first.
 func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id string, from int64, limit int) ([]logged, error) {
+	q := l.changeQuery(entity, id)
+	q.write(" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
+	return l.readChanges(ctx, pool, q)
+}
+
+// changeAt gives the change of a row that made a version; nil if it is not in the log.
+func (l *Log) changeAt(ctx context.Context, pool gorm.ConnPool, entity, id string, version int64) (*logged, error) {
+	q := l.changeQuery(entity, id)
+	q.write(" AND id = ", q.arg(version))
+	changes, err := l.readChanges(ctx, pool, q)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return &changes[0], nil
+}
+
+func (l *Log) changeQuery(entity, id string) *query {
 	q := &query{dialect: l.dialect}
-	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id),
-		" AND id >= ", q.arg(from), " ORDER BY id DESC LIMIT ", q.arg(limit))
+	q.write("SELECT id, action, move, data, scope, client_id, ", l.moment("edited_at"), " FROM ", l.quote(l.tables.Changes), " WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
+	return q
+}
+
+func (l *Log) readChanges(ctx context.Context, pool gorm.ConnPool, q *query) ([]logged, error) {
 	rows, err := pool.QueryContext(ctx, q.sql.String(), l.unprepared(q.args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
+		return nil, l.unread(l.tables.Changes, err)
 	}
 	defer func() { _ = rows.Close() }()
 	var changes []logged
@@ -121,7 +142,7 @@ func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id stri
 		var c logged
 		var client *string
 		if err := rows.Scan(&c.version, &c.action, &c.move, &c.data, &c.scope, &client, moment{&c.edit.At}); err != nil {
-			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
+			return nil, l.unread(l.tables.Changes, err)
 		}
 		if client != nil {
 			c.edit.Client = *client
@@ -129,6 +150,11 @@ func (l *Log) changesOf(ctx context.Context, pool gorm.ConnPool, entity, id stri
 		changes = append(changes, c)
 	}
 	return changes, rows.Err()
+}
+
+// unread is an error that came of reading a table of the log.
+func (l *Log) unread(table string, err error) error {
+	return &logError{fmt.Errorf("gormsync: reading %s: %w", table, err)}
 }
 
 // alive: the row is in the table and not marked as deleted.
@@ -205,9 +231,16 @@ func (w *work) where() clause.Where {
 // load reads the row into a model of the application.
 func (w *work) load(ctx context.Context) (reflect.Value, error) {
 	model := reflect.New(w.t.Schema.ModelType)
-	err := w.session(ctx, nil).Unscoped().Clauses(w.where()).Take(model.Interface()).Error
+	db := w.session(ctx, nil)
+	err := db.Session(&gorm.Session{SkipHooks: true}).Unscoped().Clauses(w.where()).Take(model.Interface()).Error
 	if err != nil {
 		return model, fmt.Errorf("gormsync: reading %s %q: %w", w.t.Name, w.id, err)
+	}
+	// The hook runs here, so that its errors can be told from those of reading.
+	if found, ok := model.Interface().(callbacks.AfterFindInterface); ok {
+		if err := found.AfterFind(db); err != nil {
+			return model, &saveError{err}
+		}
 	}
 	return model, nil
 }

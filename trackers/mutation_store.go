@@ -43,10 +43,10 @@ func (l *Log) claim(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutat
 		return nil, err
 	}
 	q = &query{dialect: l.dialect}
-	q.write("SELECT request, entity, entity_id, status, version, error FROM ", table, " WHERE actor = ", q.arg(by.Actor), " AND client_id = ", q.arg(by.Client), " AND mutation_id = ", q.arg(m.MutationID))
+	q.write("SELECT request, entity, entity_id, status, version, error, conflicts FROM ", table, " WHERE actor = ", q.arg(by.Actor), " AND client_id = ", q.arg(by.Client), " AND mutation_id = ", q.arg(m.MutationID))
 	var seen models.Mutation
 	err = pool.QueryRowContext(ctx, q.sql.String(), l.unprepared(q.args...)...).
-		Scan(&seen.Request, &seen.Entity, &seen.EntityID, &seen.Status, &seen.Version, &seen.Error)
+		Scan(&seen.Request, &seen.Entity, &seen.EntityID, &seen.Status, &seen.Version, &seen.Error, &seen.Conflicts)
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Mutations, err)
 	}
@@ -56,8 +56,9 @@ func (l *Log) claim(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutat
 	return &seen, nil
 }
 
-// keep stores how a mutation ended.
-func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult) error {
+// keep stores how a mutation ended; against is the version of the row with which it
+// was merged.
+func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult, against int64) error {
 	var failure models.JSON
 	if r.Error != nil {
 		text, err := json.Marshal(r.Error)
@@ -66,12 +67,16 @@ func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutati
 		}
 		failure = text
 	}
+	conflicts, err := lostOf(r.Conflicts, against)
+	if err != nil {
+		return err
+	}
 	version := int64(-1) // the row could not be looked at
 	if r.Version != nil {
 		version = *r.Version
 	}
 	q := &query{dialect: l.dialect}
-	q.write("UPDATE ", l.quote(l.tables.Mutations), " SET entity_id = ", q.arg(r.ID), ", status = ", q.arg(string(r.Status)), ", version = ", q.arg(version), ", error = ", q.arg(failure),
+	q.write("UPDATE ", l.quote(l.tables.Mutations), " SET entity_id = ", q.arg(r.ID), ", status = ", q.arg(string(r.Status)), ", version = ", q.arg(version), ", error = ", q.arg(failure), ", conflicts = ", q.arg(conflicts),
 		" WHERE actor = ", q.arg(by.Actor), " AND client_id = ", q.arg(by.Client), " AND mutation_id = ", q.arg(m.MutationID))
 	if _, err := pool.ExecContext(ctx, q.sql.String(), q.args...); err != nil {
 		return fmt.Errorf("gormsync: writing %s: %w", l.tables.Mutations, err)

@@ -18,14 +18,22 @@ var ErrStale = errors.New("gormsync: the row was changed since it was read; read
 type base struct {
 	model   any
 	version int64
+	others  *base // that were bound before; nil for none
 }
 
 // WithBase returns a context whose changes of the model's row are made only if
 // version still is the row's newest, as VersionOf gave it; otherwise they fail with
 // ErrStale. Only the primary key of the model is read. A row that went is stale as
-// well. Changes of other rows are not bound.
+// well. It may be used again for other rows, and for the same row with another
+// version; changes of rows that were not named are not bound. Changes that are
+// Untracked are bound too.
 func WithBase(ctx context.Context, model any, version int64) context.Context {
-	return context.WithValue(ctx, baseKey{}, &base{model, version})
+	return context.WithValue(ctx, baseKey{}, &base{model, version, baseOf(ctx)})
+}
+
+func baseOf(ctx context.Context) *base {
+	b, _ := ctx.Value(baseKey{}).(*base)
+	return b
 }
 
 // VersionOf gives the newest version of the model's row; 0 if it was never logged.
@@ -78,31 +86,67 @@ func (l *Log) newestVersion(ctx context.Context, pool gorm.ConnPool, p *plan, id
 // another version, or was to change that row and found it gone. It runs before the
 // statement is logged, while the changed rows are locked.
 func (l *Log) fresh(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
-	ctx := db.Statement.Context
-	bound, _ := ctx.Value(baseKey{}).(*base)
-	if bound == nil || b == nil {
+	if b == nil {
 		return nil
 	}
-	p, id, err := l.idOfModel(ctx, bare(pool), db, bound.model)
-	if err != nil || p.entity != b.entity {
+	bound, p, err := l.boundOf(pool, db, b.entity)
+	if err != nil || len(bound) == 0 {
 		return err
 	}
-	hit := db.RowsAffected == 0 && p.isRow(ctx, db.Statement.ReflectValue, id)
-	if err := b.chunks(func(rows []logRow) error {
+	ctx := db.Statement.Context
+	for id := range bound {
+		if db.RowsAffected == 0 && p.isRow(ctx, db.Statement.ReflectValue, id) {
+			return stale(pool, b.entity, id)
+		}
+	}
+	return b.chunks(func(rows []logRow) error {
 		for i := range rows {
-			hit = hit || rows[i].id == id
+			version, is := bound[rows[i].id]
+			if !is {
+				continue
+			}
+			newest, err := l.newestVersion(ctx, bare(pool), p, rows[i].id)
+			if err != nil {
+				return err
+			}
+			if newest != version {
+				return stale(pool, b.entity, rows[i].id)
+			}
 		}
 		return nil
-	}); err != nil || !hit {
-		return err
+	})
+}
+
+// boundOf gives the rows of an entity that a statement's context binds, with their
+// versions by id.
+func (l *Log) boundOf(pool gorm.ConnPool, db *gorm.DB, t *Tracked) (map[string]int64, *plan, error) {
+	ctx := db.Statement.Context
+	var bound map[string]int64
+	var of *plan
+	for b := baseOf(ctx); b != nil; b = b.others {
+		p, id, err := l.idOfModel(ctx, bare(pool), db, b.model)
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.entity != t {
+			continue
+		}
+		if of = p; bound == nil {
+			bound = map[string]int64{}
+		}
+		if _, again := bound[id]; !again { // the last one counts
+			bound[id] = b.version
+		}
 	}
-	version, err := l.newestVersion(ctx, bare(pool), p, id)
-	if err != nil || (version == bound.version && db.RowsAffected > 0) {
-		return err
-	}
-	err = fmt.Errorf("%w (%s %q)", ErrStale, b.entity.Name, id)
-	if t := watchedTxOf(pool); t != nil {
-		t.doom(err) // the row is changed already: the transaction must not be committed
+	return bound, of, nil
+}
+
+// stale is ErrStale of a row that may be changed already: its transaction must not be
+// committed.
+func stale(pool gorm.ConnPool, t *Tracked, id string) error {
+	err := fmt.Errorf("%w (%s %q)", ErrStale, t.Name, id)
+	if tx := watchedTxOf(pool); tx != nil {
+		tx.doom(err)
 	}
 	return err
 }
