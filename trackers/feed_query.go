@@ -7,7 +7,7 @@ import (
 )
 
 // A read is one statement, so that the position and the new rows are of one
-// moment. The first of its rows is the position.
+// moment. One of its rows is the position.
 
 // whole asks for all new rows, at most limit of them, in whatever order is at hand.
 func (r feed) whole(filters []Filter, c models.Cursor, limit int) *query {

@@ -4,7 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/rhtmx/gormsync/internal/dbtest"
 	"github.com/rhtmx/gormsync/models"
@@ -42,6 +46,26 @@ func TestFeedTexts(t *testing.T) {
 			require.Subset(t, feedPlain(want), feedPlain(history))
 		}
 	})
+}
+
+// TestFeedOtherDriver: a pool of lib/pq reads what one of pgx does.
+func TestFeedOtherDriver(t *testing.T) {
+	d := dbtest.Postgres(t)
+	f := feedSetup(t, d, 5)
+	feedFill(t, f.db, feedRandom(t)(1), 20)
+	other, err := gorm.Open(postgres.New(postgres.Config{DriverName: "postgres", DSN: d.URL + "&sslmode=disable"}), &gorm.Config{Logger: logger.Discard})
+	require.NoError(t, err)
+	pool, err := other.DB()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pool.Close()) }()
+	require.IsType(t, &pq.Driver{}, pool.Driver())
+	log, err := trackers.NewLog(t.Context(), other, trackers.Config{Entities: feedEntities()})
+	require.NoError(t, err)
+	for name, filters := range feedSets() {
+		for _, limit := range []int{1000, 3} {
+			require.Equal(t, feedRead(t, f.log, filters, limit), feedRead(t, log, filters, limit), name)
+		}
+	}
 }
 
 func feedRead(t *testing.T, log *trackers.Log, filters []trackers.Filter, limit int) (changes []models.Change) {
