@@ -59,6 +59,9 @@ func restoreSource(t *testing.T) *restored {
 	s.log = feedLog(t, s.db, true)
 	restoreBurn(t, s.db, 5000) // far beyond what a fresh cluster has handed out
 	feedFill(t, s.db, feedRandom(t)(1), 40)
+	for id := range int64(3) { // more than a page of them, whatever was deleted
+		require.NoError(t, feedUpsertItem(s.db, id+1))
+	}
 	return s
 }
 
