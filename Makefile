@@ -17,7 +17,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Find or install what the tests need: PostgreSQL, PgBouncer, Chromium, npm packages
+setup: ## Find or install what the tests need: PostgreSQL with pg_dump, PgBouncer, Chromium, npm packages
 	@GO=$(GO) MAKE=$(MAKE) scripts/setup.sh
 
 .PHONY: check

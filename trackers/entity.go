@@ -92,6 +92,12 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 	if e.KeepLatest && e.FieldLog {
 		return nil, fmt.Errorf("gormsync: the entity %s has both KeepLatest and FieldLog; a field's newest value may be in an older change, so choose one of them", t.Name)
 	}
+	for _, f := range t.Schema.PrimaryFields {
+		columnType, _, _ := strings.Cut(db.Migrator().FullDataTypeOf(f).SQL, " ")
+		if err := t.checkKey(f, columnType); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range e.Hide {
 		f := t.Schema.LookUpField(name)
 		if f == nil || f.DBName == "" {
@@ -121,6 +127,15 @@ func bind(db *gorm.DB, e Entity) (*Tracked, error) {
 		t.Scope = f.DBName
 	}
 	return t, nil
+}
+
+// checkKey refuses a key that is JSON. Several spellings of it are one key to
+// PostgreSQL, which orders them in a way of its own; an entity id is one text.
+func (t *Tracked) checkKey(f *schema.Field, columnType string) error {
+	if f.IndirectFieldType != rawType && !isJSON(columnType) {
+		return nil
+	}
+	return fmt.Errorf("gormsync: the primary key %s of the entity %s is JSON, whose texts do not tell rows apart; make it a text, a number or a UUID", f.DBName, t.Name)
 }
 
 // checkStrategies refuses strategies that there are not, and those of fields that

@@ -18,7 +18,13 @@ func SetSpillBytes(n int) (restore func()) {
 
 // ExplainRead tells how the database does a read.
 func (c *Changes) ExplainRead(ctx context.Context, filters []Filter, cursor models.Cursor, limit int) (string, error) {
-	return c.log.explain(ctx, c.query(filters, cursor.Position(), limit))
+	cursor = cursor.Position()
+	plan, err := c.log.explain(ctx, c.paged(filters, cursor, limit))
+	if err != nil || cursor.Batch != nil {
+		return plan, err
+	}
+	whole, err := c.log.explain(ctx, c.whole(filters, cursor, limit))
+	return plan + whole, err
 }
 
 // ExplainFields tells how the database finds the fields of versions, a JSON array.

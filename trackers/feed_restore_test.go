@@ -44,7 +44,8 @@ type restored struct {
 	url     string
 	db      *gorm.DB
 	log     *trackers.Log
-	bin     string // with pg_dump; empty if there is none
+	dump    string // the pg_dump
+	load    string // the pg_restore
 }
 
 func restoreSource(t *testing.T) *restored {
@@ -52,14 +53,15 @@ func restoreSource(t *testing.T) *restored {
 	s := &restored{cluster: feedCluster(t, dbtest.ClusterOptions{})}
 	s.url = feedDatabase(t, s.cluster, "source")
 	s.db = feedOpen(t, s.url)
-	require.NoError(t, s.db.Raw("SELECT setting FROM pg_config WHERE name = 'BINDIR'").Scan(&s.bin).Error)
-	if _, err := exec.LookPath(filepath.Join(s.bin, "pg_restore")); err != nil {
-		t.Logf("without pg_dump and pg_restore in %s, rows are copied by SQL", s.bin)
-		s.bin = ""
-	}
+	var err error
+	s.dump, s.load, err = s.cluster.DumpPrograms(t.Context())
+	require.NoError(t, err)
 	s.log = feedLog(t, s.db, true)
 	restoreBurn(t, s.db, 5000) // far beyond what a fresh cluster has handed out
 	feedFill(t, s.db, feedRandom(t)(1), 40)
+	for id := range int64(3) { // more than a page of them, whatever was deleted
+		require.NoError(t, feedUpsertItem(s.db, id+1))
+	}
 	return s
 }
 
@@ -99,9 +101,6 @@ func (s *restored) cursors(t *testing.T) map[string]models.Cursor {
 // restore makes a dump and restores it into the database of the URL.
 func (s *restored) restore(t *testing.T, into string, options ...string) string {
 	t.Helper()
-	if s.bin == "" {
-		return s.copyTo(t, into)
-	}
 	s.pgRestore(t, s.pgDump(t), into, options...)
 	return into
 }
@@ -109,7 +108,7 @@ func (s *restored) restore(t *testing.T, into string, options ...string) string 
 func (s *restored) pgDump(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "dump")
-	out, err := exec.CommandContext(t.Context(), filepath.Join(s.bin, "pg_dump"), "-Fc", "-f", file, s.url).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), s.dump, "-Fc", "-f", file, s.url).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return file
 }
@@ -117,7 +116,7 @@ func (s *restored) pgDump(t *testing.T) (file string) {
 func (s *restored) pgRestore(t *testing.T, file, into string, options ...string) {
 	t.Helper()
 	args := append(slices.Clone(options), "--exit-on-error", "-d", into, file)
-	out, err := exec.CommandContext(t.Context(), filepath.Join(s.bin, "pg_restore"), args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), s.load, args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
@@ -249,9 +248,6 @@ func (s *restored) interleaved(t *testing.T, fresh *dbtest.Cluster) {
 // underRunningLog: the database goes back to an older state while the application
 // runs, and goes on from there with numbers that were there before.
 func (s *restored) underRunningLog(t *testing.T) {
-	if s.bin == "" {
-		t.Skip("needs pg_dump and pg_restore")
-	}
 	file := s.pgDump(t)
 	feedFill(t, s.db, feedRandom(t)(4), 10)
 	before := s.cursors(t)

@@ -20,7 +20,7 @@ func (c *Changes) History(ctx context.Context, entity, id string, before int64, 
 		limit = DefaultPage
 	}
 	q := &query{dialect: l.dialect}
-	q.write("SELECT ", l.changeList("l"), " FROM ", l.quote(l.tables.Changes), " l WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
+	q.write("SELECT ", l.changeList("l", "1 = 1", "0"), " FROM ", l.quote(l.tables.Changes), " l WHERE entity = ", q.arg(entity), " AND entity_id = ", q.arg(id))
 	if before > 0 {
 		q.write(" AND id < ", q.arg(before))
 	}
@@ -31,17 +31,17 @@ func (c *Changes) History(ctx context.Context, entity, id string, before int64, 
 	}
 	defer func() { _ = rows.Close() }()
 	changes := []models.Change{}
-	vals, dests := anys(changeColumns)
+	row := l.changeRow()
 	for rows.Next() {
-		var row models.Change
-		err := rows.Scan(dests...)
+		var e Entry[models.Change]
+		err := rows.Scan(row.dests...)
 		if err == nil {
-			err = readChange(&row, vals)
+			_, err = row.take(&e)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("gormsync: reading %s: %w", l.tables.Changes, err)
 		}
-		changes = append(changes, row)
+		changes = append(changes, e.Row)
 	}
 	return changes, rows.Err()
 }

@@ -93,6 +93,11 @@ func (l *Log) newPlan(t *Tracked, types []*sql.ColumnType) (*plan, error) {
 			if f == nil {
 				continue
 			}
+			if f.PrimaryKey {
+				if err := t.checkKey(f, typ.DatabaseTypeName()); err != nil {
+					return nil, err
+				}
+			}
 			name := f.DBName
 			if t.hidden[name] == wanted || (!wanted && !t.identifies(f)) {
 				continue

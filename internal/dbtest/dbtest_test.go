@@ -119,7 +119,7 @@ func TestSQLiteSettings(t *testing.T) {
 	require.NoError(t, conn.Raw("PRAGMA journal_mode").Scan(&mode).Error)
 	require.NoError(t, conn.Raw("PRAGMA busy_timeout").Scan(&timeout).Error)
 	require.Equal(t, "wal", mode)
-	require.Equal(t, 5000, timeout)
+	require.Equal(t, 60000, timeout)
 }
 
 func TestOpenTakesOptions(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 )
 
 // sqliteOptions are what an application with more than one connection needs: readers beside the writer, and writers
-// that wait 5 s for their turn.
-const sqliteOptions = "?_journal_mode=WAL&_busy_timeout=5000"
+// that wait for their turn. They wait longer than an application would, so that no test fails because the machine is
+// slow. Whoever can never have its turn is refused at once all the same.
+const sqliteOptions = "?_journal_mode=WAL&_busy_timeout=60000"
 
 // SQLite gives the test an empty SQLite database in a file of its own.
 func SQLite(t testing.TB) *DB {
