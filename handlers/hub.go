@@ -273,8 +273,7 @@ func (h *hub) heartbeat() {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	h.sweep = (h.sweep + 1) % beats
-	now := h.ring.now.Load()
 	for s := range h.beats[h.sweep] {
-		s.heartbeat(now)
+		s.heartbeat()
 	}
 }

@@ -28,6 +28,7 @@ const (
 type session struct {
 	hub    *hub
 	write  func(frame)     // hands one frame to the connection; must not block
+	ready  func()          // instead of write: the connection may take a frame, with next; must not block
 	fail   func(closeCode) // ends the connection; must not block
 	client string          // the client's name for itself; its messages come one by one
 
@@ -37,6 +38,7 @@ type session struct {
 	mu      sync.Mutex
 	closed  bool
 	busy    bool // a frame is on its way
+	due     bool // a heartbeat, unless there is something else
 	form    form
 	replies []frame
 	sub     *subscription // nil before the first subscribe
@@ -111,29 +113,51 @@ func (s *session) sent() {
 	s.pump()
 }
 
-// pump hands the next frame to the connection if it has none. s.mu is held.
+// pump has the connection take the next frame if it has none. s.mu is held.
 func (s *session) pump() {
-	if s.closed || s.busy {
-		return
+	switch {
+	case s.closed || s.busy:
+	case s.ready != nil:
+		s.busy = true
+		s.ready()
+	default:
+		var f frame
+		if f, s.busy = s.take(); s.busy {
+			s.write(f)
+		}
 	}
-	if len(s.replies) == 0 && s.taken != nil {
+}
+
+// next gives the frame that follows the one that the connection took; false when
+// there is none now, and then ready tells of the next.
+func (s *session) next() (f frame, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return frame{}, false
+	}
+	f, s.busy = s.take()
+	return f, s.busy
+}
+
+// take makes the next frame. The connection has taken the one before. s.mu is held.
+func (s *session) take() (f frame, ok bool) {
+	if len(s.replies) > 0 {
+		f, s.replies = s.replies[0], s.replies[1:]
+		return f, true
+	}
+	if s.taken != nil {
 		close(s.taken)
 		s.taken = nil
 	}
-	var f frame
-	switch {
-	case len(s.replies) > 0:
-		f, s.replies = s.replies[0], s.replies[1:]
-	case s.sub == nil:
-		return
-	default:
-		var ok bool
-		if f, ok = s.nextChanges(s.sub); !ok {
-			return
-		}
+	if s.sub == nil {
+		return frame{}, false
 	}
-	s.busy = true
-	s.write(f)
+	if f, ok = s.nextChanges(s.sub); !ok && s.due {
+		f, ok = s.sub.heartbeat(s.hub.ring.now.Load())
+	}
+	s.due = false
+	return f, ok
 }
 
 // nextChanges makes the next frame of changes; false when there is none now.
@@ -205,23 +229,25 @@ func (sub *subscription) passed(at models.Cursor) {
 	sub.known, sub.common = nil, models.TxSet{}
 }
 
-// heartbeat tells a client that is up to date how far the log is, so that its
+// heartbeat has a client that is up to date told how far the log is, so that its
 // cursor moves on although nothing it sees happens. The hub calls it.
-func (s *session) heartbeat(now *place) {
+func (s *session) heartbeat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.sub
-	if sub == nil || sub.behind || s.busy || len(s.replies) > 0 {
-		return
+	if !s.busy { // otherwise it hears something anyway
+		s.due = true
+		s.pump()
 	}
-	s.pump() // there should be nothing left
-	if s.busy || sub.behind || sub.next < now.head {
-		return
+}
+
+// heartbeat makes that frame; false while the client lacks something.
+func (sub *subscription) heartbeat(now *place) (frame, bool) {
+	if sub.behind || sub.next < now.head {
+		return frame{}, false
 	}
 	sub.place, sub.spans = sub.cursor(now.cursor), nil
 	text := sub.place.String()
-	s.replies = append(s.replies, sub.form.message("heartbeat", heartbeatFrame(text), text))
-	s.pump()
+	return sub.form.message("heartbeat", heartbeatFrame(text), text), true
 }
 
 // restart begins at another place, of which the old one says nothing: the client
