@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -55,8 +54,6 @@ type subscription struct {
 	next    uint64
 	pending []picked
 	// known is what was read from the log, by entity, until the hub has passed it.
-	// Who began at several places and breaks off before that gets some of it again:
-	// its cursor is the hub's place, which is before what one of the reads gave.
 	known map[string]models.TxSet
 	// common is what was read of all entities beyond the hub's place.
 	common models.TxSet
@@ -64,6 +61,7 @@ type subscription struct {
 
 	behind  bool   // the log is read
 	spans   []span // from where, while behind, and until something came from the ring
+	stairs  bool   // the spans are steps: what is read is behind all others
 	at      int    // the span that is being read
 	rejoin  uint64 // from where the ring holds what the log did not
 	covers  []models.Cover
@@ -78,6 +76,7 @@ type subscription struct {
 type span struct {
 	filters []trackers.Filter
 	from    models.Cursor
+	until   bool // it ends where the batch of from ends
 }
 
 // picked is an entry that the session is to get.
@@ -246,8 +245,12 @@ func (sub *subscription) heartbeat(now *place) (frame, bool) {
 		return frame{}, false
 	}
 	sub.place, sub.spans = sub.cursor(now.cursor), nil
+	return sub.beat(), true
+}
+
+func (sub *subscription) beat() frame {
 	text := sub.place.String()
-	return sub.form.message("heartbeat", heartbeatFrame(text), text), true
+	return sub.form.message("heartbeat", heartbeatFrame(text), text)
 }
 
 // restart begins at another place, of which the old one says nothing: the client
@@ -275,14 +278,7 @@ func (s *session) following() ([]trackers.Filter, []span) {
 	if sub == nil {
 		return nil, nil
 	}
-	if len(sub.spans) == 0 {
-		return sub.view.filters, []span{{sub.view.filters, sub.place.Position()}}
-	}
-	spans := slices.Clone(sub.spans)
-	if sub.behind {
-		spans[sub.at].from = sub.place.Position()
-	}
-	return sub.view.filters, spans
+	return sub.view.filters, sub.places()
 }
 
 // resetFor tells the client to take entities anew. s.mu is held.
