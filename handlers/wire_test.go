@@ -21,8 +21,8 @@ func eachTransport(t *testing.T, fn func(*testing.T, *dbtest.DB, func(*testing.T
 	t.Run("tls", func(t *testing.T) { dbtest.Each(t, func(t *testing.T, d *dbtest.DB) { fn(t, d, startTLS) }) })
 }
 
-// Answers to pings come between the frames of changes and never amid one, also
-// while those fill the socket time and again.
+// Answers to pings come between the frames of changes, of all sizes, and never amid
+// one, also while those fill the socket time and again.
 func TestFramesAreWhole(t *testing.T) {
 	eachTransport(t, func(t *testing.T, d *dbtest.DB, start func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app) {
 		const changes, pings = 100, 200
@@ -42,10 +42,9 @@ func TestFramesAreWhole(t *testing.T) {
 				<-time.After(time.Millisecond)
 			}
 		}()
-		title := strings.Repeat("x", 50_000)
 		go func() {
 			for i := range changes {
-				if err := a.db.Save(&Todo{ID: fmt.Sprint(i), Title: title}).Error; err != nil {
+				if err := a.db.Save(&Todo{ID: fmt.Sprint(i), Title: strings.Repeat("x", 1+i%3*40_000)}).Error; err != nil {
 					t.Errorf("saving: %v", err)
 				}
 			}
