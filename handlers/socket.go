@@ -106,11 +106,11 @@ func (s *socket) serve(w http.ResponseWriter, r *http.Request, c *conn) error {
 		go s.runMelody(c, handshake(r), header)
 		return nil
 	}
-	if s.shake(c, tcp, handshake(r), header) != nil {
+	if s.shake(c, tcp, handshake(r), header) {
+		go s.run(c)
+	} else {
 		s.left(c)
-		return nil
 	}
-	go s.run(c)
 	return nil
 }
 
@@ -124,16 +124,16 @@ func (s *socket) left(c *conn) {
 	s.open.Done()
 }
 
-// shake makes a WebSocket of a TCP connection.
-func (s *socket) shake(c *conn, tcp *net.TCPConn, r *http.Request, header http.Header) error {
+// shake makes a WebSocket of a TCP connection; false when the client has gone.
+func (s *socket) shake(c *conn, tcp *net.TCPConn, r *http.Request, header http.Header) bool {
 	w := &wire{meter: meter{Conn: tcp, c: c}, tcp: tcp, lock: make(chan struct{}, 1)}
 	c.meter = &w.meter
 	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return err
+	if err == nil {
+		c.ws, err = s.upgrader.Upgrade(&taken{conn: w, header: header}, r, header)
 	}
-	if c.ws, err = s.upgrader.Upgrade(&taken{conn: w, header: header}, r, header); err != nil {
-		return err
+	if err != nil {
+		return false
 	}
 	w.raw, w.shard = raw, s.shards.next()
 	c.session = c.newSession()
@@ -149,7 +149,7 @@ func (s *socket) shake(c *conn, tcp *net.TCPConn, r *http.Request, header http.H
 		}
 		return nil
 	})
-	return nil
+	return true
 }
 
 // run reads until the connection ends.

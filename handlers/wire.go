@@ -61,7 +61,7 @@ func (w *wire) pump() {
 func (w *wire) later(rest []byte, locked bool) {
 	w.shard.of.goroutines.Go(func() {
 		until := time.Now().Add(w.c.h.cfg.WriteWait)
-		err := error(os.ErrDeadlineExceeded)
+		err := os.ErrDeadlineExceeded
 		if locked || w.acquire(until) {
 			err = w.put(rest, until)
 			<-w.lock

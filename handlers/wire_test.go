@@ -14,8 +14,11 @@ import (
 	"github.com/rhtmx/gormsync/internal/dbtest"
 )
 
-// each way of writing: directly, and by melody for TLS.
-func eachTransport(t *testing.T, fn func(*testing.T, *dbtest.DB, func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app)) {
+// starter is start or startTLS.
+type starter func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app
+
+// eachTransport tests both ways of writing: directly, and by melody for TLS.
+func eachTransport(t *testing.T, fn func(*testing.T, *dbtest.DB, starter)) {
 	t.Helper()
 	t.Run("tcp", func(t *testing.T) { dbtest.Each(t, func(t *testing.T, d *dbtest.DB) { fn(t, d, start) }) })
 	t.Run("tls", func(t *testing.T) { dbtest.Each(t, func(t *testing.T, d *dbtest.DB) { fn(t, d, startTLS) }) })
@@ -24,7 +27,8 @@ func eachTransport(t *testing.T, fn func(*testing.T, *dbtest.DB, func(*testing.T
 // Answers to pings come between the frames of changes, of all sizes, and never amid
 // one, also while those fill the socket time and again.
 func TestFramesAreWhole(t *testing.T) {
-	eachTransport(t, func(t *testing.T, d *dbtest.DB, start func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app) {
+	eachTransport(t, func(t *testing.T, d *dbtest.DB, start starter) {
+		t.Helper()
 		const changes, pings = 100, 200
 		a := start(t, d, func(c *gormsync.Config, _ *echo.Echo) { c.Limits.MessageRate, c.WriteWait = -1, time.Minute })
 		s := a.dial(t, "/sync/ws", nil)
@@ -67,7 +71,8 @@ func TestFramesAreWhole(t *testing.T) {
 
 // A client that does not read gets everything once it does, whatever writes.
 func TestStalledThenReads(t *testing.T) {
-	eachTransport(t, func(t *testing.T, d *dbtest.DB, start func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app) {
+	eachTransport(t, func(t *testing.T, d *dbtest.DB, start starter) {
+		t.Helper()
 		const changes = 150
 		a := start(t, d, func(c *gormsync.Config, _ *echo.Echo) { c.Ring, c.WriteWait = 64, time.Minute })
 		s := a.dial(t, "/sync/ws", nil)
@@ -83,7 +88,8 @@ func TestStalledThenReads(t *testing.T) {
 
 // Every close code comes through, whatever writes.
 func TestCloseCodes(t *testing.T) {
-	eachTransport(t, func(t *testing.T, d *dbtest.DB, start func(*testing.T, *dbtest.DB, func(*gormsync.Config, *echo.Echo)) *app) {
+	eachTransport(t, func(t *testing.T, d *dbtest.DB, start starter) {
+		t.Helper()
 		a := start(t, d, func(c *gormsync.Config, _ *echo.Echo) { c.Limits.MessageRate = 200 })
 		a.users.set("alice", team("red"))
 		dial := func() ws {
