@@ -206,7 +206,8 @@ func (s ws) nextWithin(d time.Duration) message {
 	return m
 }
 
-// code reads until the server ends the connection and gives the close code.
+// code reads until the server ends the connection and gives the close code. Much may
+// be on its way before that, and a machine may be busy.
 func (s ws) code() int {
 	s.t.Helper()
 	require.NoError(s.t, s.SetReadDeadline(time.Now().Add(20*time.Second)))
