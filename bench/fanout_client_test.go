@@ -33,6 +33,7 @@ type fanoutOrder struct {
 // fanoutResult is what came of it.
 type fanoutResult struct {
 	Deliveries, Frames int
+	Doubled            int // came to a connection again, or out of order
 	P50, P99           time.Duration
 	Problem            string
 }
@@ -80,6 +81,7 @@ func fanoutClients() error {
 		return err
 	default:
 	}
+	f.begun = time.Now() // what was sent before may still be on its way
 	for _, in := range conns {
 		go f.read(in)
 	}
@@ -99,7 +101,9 @@ type fanout struct {
 	mu      sync.Mutex
 	lags    []time.Duration
 	frames  int
+	doubled int
 	problem string
+	begun   time.Time
 	done    chan struct{}
 }
 
@@ -176,6 +180,7 @@ func wsFrame(in *bufio.Reader, buf []byte) ([]byte, error) {
 
 func (f *fanout) read(in *bufio.Reader) {
 	var buf []byte
+	var last int64
 	for {
 		body, err := wsFrame(in, buf)
 		if err != nil {
@@ -184,6 +189,7 @@ func (f *fanout) read(in *bufio.Reader) {
 		buf = body[:0]
 		now := time.Now()
 		var lags []time.Duration
+		doubled := 0
 		for {
 			_, rest, found := bytes.Cut(body, []byte(stampBegin))
 			if !found || len(rest) < stampLen {
@@ -193,8 +199,15 @@ func (f *fanout) read(in *bufio.Reader) {
 			if err != nil {
 				break
 			}
-			lags = append(lags, now.Sub(time.Unix(0, sent)))
 			body = rest[stampLen:]
+			if sent < f.begun.UnixNano() {
+				continue
+			}
+			if sent <= last {
+				doubled++
+			}
+			last = sent
+			lags = append(lags, now.Sub(time.Unix(0, sent)))
 		}
 		if len(lags) == 0 {
 			continue
@@ -202,6 +215,7 @@ func (f *fanout) read(in *bufio.Reader) {
 		f.mu.Lock()
 		was := len(f.lags)
 		f.frames++
+		f.doubled += doubled
 		f.lags = append(f.lags, lags...)
 		if was < f.order.Expect && len(f.lags) >= f.order.Expect {
 			close(f.done)
@@ -213,7 +227,7 @@ func (f *fanout) read(in *bufio.Reader) {
 func (f *fanout) result() fanoutResult {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := fanoutResult{Deliveries: len(f.lags), Frames: f.frames, Problem: f.problem}
+	r := fanoutResult{Deliveries: len(f.lags), Frames: f.frames, Doubled: f.doubled, Problem: f.problem}
 	slices.Sort(f.lags)
 	if n := len(f.lags); n > 0 {
 		r.P50, r.P99 = f.lags[n/2], f.lags[n*99/100]

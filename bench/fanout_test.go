@@ -157,6 +157,10 @@ func measureFanout(b *testing.B, c *fanoutCase, h hub, subscribe bool) (s fanout
 	cpu, begun := processor(b), time.Now()
 	sendAll(b, c, h)
 	s.fanoutResult = clients.result(b)
+	require.Zero(b, s.Doubled)
+	if subscribe {
+		require.Empty(b, s.Problem)
+	}
 	s.wall, s.cpu = time.Since(begun), max(processor(b)-cpu-alone, 0)
 	return s
 }

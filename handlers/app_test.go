@@ -38,6 +38,7 @@ type app struct {
 	echo   *echo.Echo
 	server *httptest.Server
 	users  *users
+	dialer websocket.Dialer
 }
 
 // users are who may see what: by the token in the query or in the header X-Token.
@@ -80,6 +81,25 @@ func (u *users) session(next echo.HandlerFunc) echo.HandlerFunc {
 
 func start(t *testing.T, d *dbtest.DB, change func(*gormsync.Config, *echo.Echo)) *app {
 	t.Helper()
+	a := prepare(t, d, change)
+	a.server.Start()
+	return a
+}
+
+func startTLS(t *testing.T, d *dbtest.DB, change func(*gormsync.Config, *echo.Echo)) *app {
+	t.Helper()
+	a := prepare(t, d, change)
+	a.server.StartTLS()
+	transport, ok := a.server.Client().Transport.(*http.Transport)
+	require.True(t, ok)
+	a.dialer.TLSClientConfig = transport.TLSClientConfig.Clone()
+	a.dialer.TLSClientConfig.NextProtos = nil
+	return a
+}
+
+// prepare makes an application whose server has to be started.
+func prepare(t *testing.T, d *dbtest.DB, change func(*gormsync.Config, *echo.Echo)) *app {
+	t.Helper()
 	a := &app{db: d.Open(t), echo: echo.New(), users: &users{}}
 	require.NoError(t, a.db.AutoMigrate(&Todo{}))
 	cfg := gormsync.Config{
@@ -100,7 +120,6 @@ func start(t *testing.T, d *dbtest.DB, change func(*gormsync.Config, *echo.Echo)
 	require.NoError(t, a.sync.Mount(a.echo.Group("/t/:tenant/api", a.users.session)))
 	a.server = httptest.NewUnstartedServer(a.echo)
 	a.server.Config.ReadHeaderTimeout = 500 * time.Millisecond
-	a.server.Start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -148,7 +167,7 @@ type ws struct {
 
 func (a *app) dial(t *testing.T, path string, header http.Header) ws {
 	t.Helper()
-	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(a.url(path), "http"), header)
+	conn, res, err := a.dialer.Dial("ws"+strings.TrimPrefix(a.url(path), "http"), header)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	t.Cleanup(func() { _ = conn.Close() })
@@ -187,7 +206,8 @@ func (s ws) nextWithin(d time.Duration) message {
 	return m
 }
 
-// code reads until the server ends the connection and gives the close code.
+// code reads until the server ends the connection and gives the close code. Much may
+// be on its way before that, and a machine may be busy.
 func (s ws) code() int {
 	s.t.Helper()
 	require.NoError(s.t, s.SetReadDeadline(time.Now().Add(20*time.Second)))

@@ -62,22 +62,18 @@ func (s *session) start(sub *subscription, spans []span, now *place) models.Curs
 	if len(spans) == 0 {
 		return sub.place
 	}
-	begin := spans[0].from
-	begin.Covers = coversOf(spans[0].filters)
 	if len(spans) == 1 && len(spans[0].filters) == len(sub.view.filters) {
-		next, known, ok := s.hub.ring.find(spans[0].from)
-		if ok {
-			sub.next, sub.common, sub.place = next, known, begin
+		if next, known, ok := s.hub.ring.find(spans[0].from); ok {
+			sub.next, sub.common, sub.place = next, known, spans[0].from
+			sub.place.Covers = sub.covers
 			if known.Xmax > 0 {
 				sub.know(sub.view.filters, known)
 			}
-			return begin
+			return sub.place
 		}
 	}
-	sub.spans = slices.Concat(spans, restOf(sub.view.filters, spans, now))
-	sub.behind = true
-	sub.rewind()
-	return begin
+	sub.climb(s.hub.source, slices.Concat(spans, restOf(sub.view.filters, spans, now)))
+	return sub.place
 }
 
 // restOf is the span of the entities that no cursor was given for: they begin now.
@@ -88,7 +84,7 @@ func restOf(filters []trackers.Filter, spans []span, now *place) []span {
 			named[f.Entity] = true
 		}
 	}
-	rest := span{from: now.cursor}
+	rest := span{from: now.cursor.Position()}
 	for _, f := range filters {
 		if !named[f.Entity] {
 			rest.filters = append(rest.filters, f)
@@ -124,7 +120,9 @@ func (sub *subscription) rewind() {
 // enter begins with the next span.
 func (sub *subscription) enter() {
 	sp := &sub.spans[sub.at]
-	sub.covers = coversOf(sp.filters)
+	if sub.covers = sub.view.covers; !sub.stairs {
+		sub.covers = coversOf(sp.filters)
+	}
 	sub.place = sub.cursor(sp.from)
 }
 
@@ -132,8 +130,7 @@ func (sub *subscription) enter() {
 func (s *session) fallBehind(sub *subscription) {
 	s.hub.opts.observer.FellBehind()
 	if len(sub.spans) == 0 {
-		from := sub.place.Position()
-		sub.spans = []span{{sub.view.filters, from}}
+		sub.spans, sub.stairs = sub.places(), true
 	}
 	sub.behind = true
 	sub.rewind()
@@ -157,8 +154,12 @@ func (s *session) fromLog(sub *subscription) []*entry {
 		if len(fresh) > 0 {
 			return fresh
 		}
+		at := sub.at
 		if sub.pageDone() {
 			return nil
+		}
+		if sub.stairs && sub.at > at && sub.at == len(sub.spans)-1 { // all are at one place now
+			s.replies = append(s.replies, sub.beat())
 		}
 	}
 }
@@ -179,7 +180,12 @@ func (sub *subscription) pageDone() bool {
 	sp.from = p.next
 	sub.place = sub.cursor(p.next)
 	sub.page, sub.sent = nil, 0
-	if p.more {
+	switch {
+	case sp.until && p.next.Batch != nil, !sp.until && p.more:
+		return false
+	case sp.until:
+		sub.at++
+		sub.enter()
 		return false
 	}
 	sub.rejoin = min(sub.rejoin, p.rejoin)
@@ -196,9 +202,9 @@ func (sub *subscription) pageDone() bool {
 // meanwhile, it finds out at the first look and reads on.
 func (sub *subscription) rejoinRing() {
 	sub.behind, sub.next, sub.covers = false, sub.rejoin, sub.view.covers
-	if len(sub.spans) == 1 {
-		sub.common = sub.spans[0].from.From
-		sub.place = sub.cursor(sub.spans[0].from)
+	if last := len(sub.spans) - 1; sub.stairs || last == 0 { // all are at its end
+		sub.common = sub.spans[last].from.From
+		sub.place = sub.cursor(sub.spans[last].from)
 		sub.spans = nil
 	}
 }
@@ -237,11 +243,17 @@ func (s *session) readPage(sub *subscription) {
 // anew tells the client to take the entities of a span anew. What is published
 // from here on reaches it; what was before is in the snapshot that it is going to take.
 func (s *session) anew(sub *subscription) {
-	sp := &sub.spans[sub.at]
-	sp.from = s.hub.ring.now.Load().cursor
-	sub.place = sub.cursor(sp.from)
-	for _, f := range sp.filters {
-		delete(sub.known, f.Entity)
+	names := namesOf(sub.spans[sub.at].filters)
+	for _, name := range names {
+		delete(sub.known, name)
 	}
-	s.resetFor(sub, namesOf(sp.filters), reasonExpired)
+	now := s.hub.ring.now.Load().cursor
+	places := sub.places()
+	for i, place := range places {
+		if slices.Contains(names, place.filters[0].Entity) { // a step's entities are at one place
+			places[i].from = now
+		}
+	}
+	sub.climb(s.hub.source, places)
+	s.resetFor(sub, names, reasonExpired)
 }

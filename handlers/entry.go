@@ -47,6 +47,10 @@ type source interface {
 	// noun is what a change is called on the wire: change or field_change.
 	noun() string
 	read(ctx context.Context, filters []trackers.Filter, from models.Cursor, limit int) (page, error)
+	// until gives the cursor that leads from one place to another and no further.
+	until(filters []trackers.Filter, from models.Cursor, to models.TxSet) models.Cursor
+	// settle gives a place without the batch that these filters cannot go on with.
+	settle(filters []trackers.Filter, from models.Cursor) models.Cursor
 	// pull gives what GET gives.
 	pull(ctx context.Context, f trackers.Filter, from models.Cursor) (page, error)
 }
@@ -62,6 +66,14 @@ func (s changeSource) read(ctx context.Context, filters []trackers.Filter, from 
 		return page{}, err
 	}
 	return pageOf(&p, newChange), nil
+}
+
+func (s changeSource) until(filters []trackers.Filter, from models.Cursor, to models.TxSet) models.Cursor {
+	return s.Until(filters, from, to)
+}
+
+func (s changeSource) settle(filters []trackers.Filter, from models.Cursor) models.Cursor {
+	return s.Settle(filters, from)
 }
 
 func (s changeSource) pull(ctx context.Context, f trackers.Filter, from models.Cursor) (page, error) {
@@ -105,6 +117,14 @@ func (s fieldSource) read(ctx context.Context, filters []trackers.Filter, from m
 	return pageOf(&p, func(row *models.FieldChange) *entry {
 		return &entry{entity: row.Entity, id: row.EntityID, scope: row.Scope, at: row.Timestamp, json: row.AppendJSON(nil)}
 	}), nil
+}
+
+func (s fieldSource) until(filters []trackers.Filter, from models.Cursor, to models.TxSet) models.Cursor {
+	return s.Until(filters, from, to)
+}
+
+func (s fieldSource) settle(filters []trackers.Filter, from models.Cursor) models.Cursor {
+	return s.Settle(filters, from)
 }
 
 func (s fieldSource) pull(ctx context.Context, f trackers.Filter, from models.Cursor) (page, error) {

@@ -3,6 +3,8 @@ package handlers
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
+	"math"
 	"strconv"
 	"sync"
 
@@ -36,6 +38,39 @@ type sharedFrame struct {
 type frame struct {
 	bytes  []byte
 	binary bool
+	wire   []byte // with the head that a WebSocket's frame has; nil for server-sent events
+}
+
+const (
+	opText   = 1
+	opBinary = 2
+	opPing   = 9
+	opPong   = 10
+)
+
+// newFrame makes a frame of a WebSocket, whole for all who get it.
+func newFrame(body []byte, binary bool) frame {
+	op := byte(opText)
+	if binary {
+		op = opBinary
+	}
+	wire := wireOf(op, body)
+	return frame{bytes: wire[len(wire)-len(body):], binary: binary, wire: wire}
+}
+
+// wireOf puts the head of RFC 6455 before the body of a frame that a server sends.
+func wireOf(op byte, body []byte) []byte {
+	const final, long, longest = 0x80, 126, 127
+	wire := append(make([]byte, 0, len(body)+10), final|op)
+	switch n := len(body); {
+	case n < long:
+		wire = append(wire, byte(n))
+	case n <= math.MaxUint16:
+		wire = binary.BigEndian.AppendUint16(append(wire, long), uint16(n))
+	default:
+		wire = binary.BigEndian.AppendUint64(append(wire, longest), uint64(n))
+	}
+	return append(wire, body...)
 }
 
 // cut gives how many of the entries make the next frame, and whether their
@@ -121,19 +156,19 @@ var gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 // compressed makes a frame of a message.
 func (f form) compressed(b []byte) frame {
 	if !f.gzip || len(b) < minGzip {
-		return frame{bytes: b}
+		return newFrame(b, false)
 	}
 	z, ok := gzips.Get().(*gzip.Writer)
 	if !ok {
-		return frame{bytes: b}
+		return newFrame(b, false)
 	}
 	defer gzips.Put(z)
 	var out bytes.Buffer
 	z.Reset(&out)
 	if _, err := z.Write(b); err != nil || z.Close() != nil { // a buffer takes everything
-		return frame{bytes: b}
+		return newFrame(b, false)
 	}
-	return frame{bytes: out.Bytes(), binary: true}
+	return newFrame(out.Bytes(), true)
 }
 
 // appendEvent appends one server-sent event; data has no line breaks, as all our JSON.
@@ -149,7 +184,7 @@ func appendEvent(b []byte, name string, data []byte, id string) []byte {
 // message is a frame that is no change, in whatever form the session has.
 func (f form) message(name string, body []byte, cursor string) frame {
 	if !f.events {
-		return frame{bytes: body}
+		return newFrame(body, false)
 	}
 	return frame{bytes: appendEvent(nil, name, body, cursor)}
 }

@@ -148,6 +148,7 @@ func (h *Handlers) Close(ctx context.Context) error {
 		h.fieldHub.stop()
 		h.stop()
 		h.socket.open.Wait()
+		h.socket.shards.end()
 		h.streams.Wait()
 		h.hubs.Wait()
 		h.hub.background.Wait()

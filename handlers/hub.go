@@ -12,6 +12,9 @@ import (
 	"github.com/rhtmx/gormsync/trackers"
 )
 
+// readRetry is how long the hub waits when it could not read the log.
+const readRetry = 500 * time.Millisecond
+
 // beats is over how many moments the heartbeats of all sessions are spread.
 const beats = 25
 
@@ -85,8 +88,8 @@ func (h *hub) begin(ctx context.Context) error {
 	return h.drain(ctx)
 }
 
-// run publishes until ctx ends. A read that fails is tried again at the next
-// bell; the place stays, so nothing is lost. The first bell after a quiet time is
+// run publishes until ctx ends. A read that fails is tried again, bell or not; the
+// place stays, so nothing is lost. The first bell after a quiet time is
 // followed at once, the next ones at the end of the window.
 func (h *hub) run(ctx context.Context) {
 	beat := time.NewTicker(max(h.opts.heartbeat/beats, time.Millisecond))
@@ -103,13 +106,20 @@ func (h *hub) run(ctx context.Context) {
 			h.heartbeat()
 		case <-window.C:
 			bell = h.bell
+			if failing {
+				h.bellRung()
+			}
 		case <-bell:
 			err := h.drain(ctx)
 			h.report(ctx, err, failing)
 			failing = err != nil
-			if h.opts.window > 0 {
+			pause := h.opts.window
+			if failing {
+				pause = readRetry
+			}
+			if pause > 0 {
 				bell = nil
-				window.Reset(h.opts.window)
+				window.Reset(pause)
 			}
 		}
 	}
@@ -273,8 +283,7 @@ func (h *hub) heartbeat() {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	h.sweep = (h.sweep + 1) % beats
-	now := h.ring.now.Load()
 	for s := range h.beats[h.sweep] {
-		s.heartbeat(now)
+		s.heartbeat()
 	}
 }

@@ -178,13 +178,10 @@ func (l *live) as(ctx context.Context, fn func(who caller) error) error {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, visitKey{}, v), renewTimeout)
 	defer cancel()
 	w := &discard{header: http.Header{}}
-	done := make(chan struct{})
-	go func() { // whose stack goes with it: a connection's own would stay large
-		defer close(done)
+	func() {
 		defer l.recovered()
 		l.through.ServeHTTP(w, l.request.Clone(ctx))
 	}()
-	<-done
 	if v.done {
 		return v.err
 	}

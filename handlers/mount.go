@@ -153,9 +153,9 @@ func (h *Handlers) tryUpgrade(w http.ResponseWriter, r *http.Request, who caller
 	if err != nil {
 		return err
 	}
-	c := &conn{live: l, throttle: newThrottle(h.counter.limits)}
+	c := &conn{live: l, socket: h.socket, throttle: newThrottle(h.counter.limits), revoked: revoked}
 	l.fail = func(why closeCode) { go c.end(why) }
-	if err := h.socket.serve(w, r, c, revoked); err != nil {
+	if err := h.socket.serve(w, r, c); err != nil {
 		l.ended()
 		return err
 	}

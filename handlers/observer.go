@@ -12,8 +12,11 @@ type Observer interface {
 	// Delivered tells that a frame with changes was handed to a connection: how
 	// many changes, how many bytes, about how many changes the connection was behind
 	// the log then, and how long ago the last of the changes was logged. Answers to
-	// sync messages do not count.
+	// sync messages do not count: they are of any age.
 	Delivered(changes, bytes, behind int, lag time.Duration)
+	// Answered tells that a connection took a frame with changes that answers a sync
+	// message: how many changes and how many bytes.
+	Answered(changes, bytes int)
 	// LogRead tells that the hub read the log: how long it took and how many
 	// changes it gave.
 	LogRead(took time.Duration, changes int)
@@ -40,6 +43,9 @@ func (NopObserver) Connected(string, int) {}
 
 // Delivered implements Observer.
 func (NopObserver) Delivered(int, int, int, time.Duration) {}
+
+// Answered implements Observer.
+func (NopObserver) Answered(int, int) {}
 
 // LogRead implements Observer.
 func (NopObserver) LogRead(time.Duration, int) {}

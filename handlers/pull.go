@@ -53,8 +53,8 @@ func parsePull(filter trackers.Filter, query url.Values) (pull, error) {
 		return p, err
 	}
 	since := query.Get("since")
-	if isDecimal(since) { // a version of the original server
-		p.reset = since != "0"
+	if isOriginal(since) {
+		p.reset = true
 		return p, nil
 	}
 	if p.cursor, p.original, err = models.ParseCursor(since); err != nil {
@@ -90,9 +90,10 @@ func (p *pull) expired() error {
 	return nil
 }
 
-func isDecimal(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 64)
-	return err == nil
+// isOriginal reports whether since is a version of the original server.
+func isOriginal(since string) bool {
+	_, err := strconv.ParseUint(since, 10, 64)
+	return err == nil && since != "0"
 }
 
 // pullChanges answers GET /sync/:entity.

@@ -53,7 +53,7 @@ func (h *Handlers) parseSeveral(ctx context.Context, who caller, query url.Value
 	if since == "now" {
 		return p, nil
 	}
-	if !isDecimal(since) {
+	if !isOriginal(since) {
 		if p.cursor, _, err = models.ParseCursor(since); err != nil {
 			return p, err
 		}

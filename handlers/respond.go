@@ -20,6 +20,8 @@ type apiError struct {
 	Reset   bool   `json:"reset,omitempty"`
 }
 
+var errUnread = &apiError{status: http.StatusServiceUnavailable, Code: "busy", Message: "The server cannot read its database now; try again soon."}
+
 // Error implements error.
 func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 
@@ -54,7 +56,7 @@ func (h *Handlers) asAPIError(err error) *apiError {
 	if !errors.Is(err, context.Canceled) { // the client left
 		h.logger.Error("gormsync: a request failed", "error", err)
 	}
-	return &apiError{status: http.StatusServiceUnavailable, Code: "busy", Message: "The server cannot read its database now; try again soon."}
+	return errUnread
 }
 
 func (h *Handlers) fail(w http.ResponseWriter, err error) {

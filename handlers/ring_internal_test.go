@@ -1,9 +1,12 @@
 package handlers
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,13 +106,13 @@ func TestReconnectsAfterRestartReadNothing(t *testing.T) {
 		require.NoError(t, fresh.begin(t.Context()))
 		require.Less(t, counts.reads.Load(), int64(5))
 		p := newTape(t, fresh, form{noun: "change", batch: true})
-		p.subscribe(request{filters: allItems(), spans: []span{{allItems(), from}}, form: p.form})
+		p.subscribe(request{filters: allItems(), spans: []span{{filters: allItems(), from: from}}, form: p.form})
 		frames := p.until("changes")
 		require.Len(t, frames[len(frames)-1].Changes, 3)
 		require.Zero(t, counts.pages.Load(), "pages of the log")
 		from.From.Xmax = max(from.From.Xmax, 60) - 50 // one from too long ago reads the log
 		old := newTape(t, fresh, p.form)
-		old.subscribe(request{filters: allItems(), spans: []span{{allItems(), from}}, form: p.form})
+		old.subscribe(request{filters: allItems(), spans: []span{{filters: allItems(), from: from}}, form: p.form})
 		old.until("changes")
 		require.Positive(t, counts.pages.Load())
 		fresh.stop()
@@ -129,7 +132,7 @@ func TestCatchUpPagesAreShared(t *testing.T) {
 		var tapes []*tape
 		for range 50 {
 			p := newTape(t, w.hub, form{noun: "change", batch: true})
-			p.subscribe(request{filters: allItems(), spans: []span{{allItems(), from}}, form: p.form})
+			p.subscribe(request{filters: allItems(), spans: []span{{filters: allItems(), from: from}}, form: p.form})
 			tapes = append(tapes, p)
 		}
 		for _, p := range tapes {
@@ -154,7 +157,7 @@ func TestPageCacheIsBounded(t *testing.T) {
 		cache := w.hub.pages
 		var held []*logPage
 		for _, from := range places {
-			p, err := cache.get(t.Context(), &span{allItems(), from})
+			p, err := cache.get(t.Context(), &span{filters: allItems(), from: from})
 			require.NoError(t, err)
 			held = append(held, p)
 		}
@@ -169,7 +172,7 @@ func TestPageCacheIsBounded(t *testing.T) {
 			}
 		}
 		require.Positive(t, evicted)
-		again, err := cache.get(t.Context(), &span{allItems(), places[0]})
+		again, err := cache.get(t.Context(), &span{filters: allItems(), from: places[0]})
 		require.NoError(t, err)
 		require.Len(t, *again.entries.Load(), len(places))
 	})
@@ -193,5 +196,42 @@ func TestAnotherDatabaseResetsEverybody(t *testing.T) {
 		require.Equal(t, "new", frames[len(frames)-1].Changes[0].EntityID)
 		after := w.cursor(t)
 		require.Equal(t, position(t, frames[len(frames)-1].Cursor), after.Position())
+	})
+}
+
+// flaky is a log that cannot be read for some time.
+type flaky struct {
+	source
+	failures atomic.Int32
+}
+
+func (f *flaky) read(ctx context.Context, filters []trackers.Filter, from models.Cursor, limit int) (page, error) {
+	if f.failures.Add(-1) >= 0 {
+		return page{}, errors.New("the database is away")
+	}
+	return f.source.read(ctx, filters, from, limit)
+}
+
+// A read of the log that fails is tried again although no other bell rings.
+func TestHubReadsAgain(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		w := newWorld(t, d, hubOptions{ring: 32, window: -1, heartbeat: time.Hour})
+		log := &flaky{source: w.hub.source}
+		h := newHub(w.log, log, w.hub.opts)
+		require.NoError(t, h.begin(t.Context()))
+		p := newTape(t, h, form{noun: "change", batch: true})
+		p.subscribe(request{filters: allItems(), form: p.form})
+		w.save(t, "a")
+		log.failures.Store(2)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { h.run(ctx) })
+		h.bellRung()
+		frames := p.until("changes")
+		require.Equal(t, "a", frames[len(frames)-1].Changes[0].EntityID)
+		cancel()
+		running.Wait()
+		h.stop()
+		h.background.Wait()
 	})
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +27,7 @@ const (
 type session struct {
 	hub    *hub
 	write  func(frame)     // hands one frame to the connection; must not block
+	ready  func()          // instead of write: the connection may take a frame, with next; must not block
 	fail   func(closeCode) // ends the connection; must not block
 	client string          // the client's name for itself; its messages come one by one
 
@@ -37,6 +37,7 @@ type session struct {
 	mu      sync.Mutex
 	closed  bool
 	busy    bool // a frame is on its way
+	due     bool // a heartbeat, unless there is something else
 	form    form
 	replies []frame
 	sub     *subscription // nil before the first subscribe
@@ -53,8 +54,6 @@ type subscription struct {
 	next    uint64
 	pending []picked
 	// known is what was read from the log, by entity, until the hub has passed it.
-	// Who began at several places and breaks off before that gets some of it again:
-	// its cursor is the hub's place, which is before what one of the reads gave.
 	known map[string]models.TxSet
 	// common is what was read of all entities beyond the hub's place.
 	common models.TxSet
@@ -62,6 +61,7 @@ type subscription struct {
 
 	behind  bool   // the log is read
 	spans   []span // from where, while behind, and until something came from the ring
+	stairs  bool   // the spans are steps: what is read is behind all others
 	at      int    // the span that is being read
 	rejoin  uint64 // from where the ring holds what the log did not
 	covers  []models.Cover
@@ -76,6 +76,7 @@ type subscription struct {
 type span struct {
 	filters []trackers.Filter
 	from    models.Cursor
+	until   bool // it ends where the batch of from ends
 }
 
 // picked is an entry that the session is to get.
@@ -111,29 +112,51 @@ func (s *session) sent() {
 	s.pump()
 }
 
-// pump hands the next frame to the connection if it has none. s.mu is held.
+// pump has the connection take the next frame if it has none. s.mu is held.
 func (s *session) pump() {
-	if s.closed || s.busy {
-		return
+	switch {
+	case s.closed || s.busy:
+	case s.ready != nil:
+		s.busy = true
+		s.ready()
+	default:
+		var f frame
+		if f, s.busy = s.take(); s.busy {
+			s.write(f)
+		}
 	}
-	if len(s.replies) == 0 && s.taken != nil {
+}
+
+// next gives the frame that follows the one that the connection took; false when
+// there is none now, and then ready tells of the next.
+func (s *session) next() (f frame, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return frame{}, false
+	}
+	f, s.busy = s.take()
+	return f, s.busy
+}
+
+// take makes the next frame. The connection has taken the one before. s.mu is held.
+func (s *session) take() (f frame, ok bool) {
+	if len(s.replies) > 0 {
+		f, s.replies = s.replies[0], s.replies[1:]
+		return f, true
+	}
+	if s.taken != nil {
 		close(s.taken)
 		s.taken = nil
 	}
-	var f frame
-	switch {
-	case len(s.replies) > 0:
-		f, s.replies = s.replies[0], s.replies[1:]
-	case s.sub == nil:
-		return
-	default:
-		var ok bool
-		if f, ok = s.nextChanges(s.sub); !ok {
-			return
-		}
+	if s.sub == nil {
+		return frame{}, false
 	}
-	s.busy = true
-	s.write(f)
+	if f, ok = s.nextChanges(s.sub); !ok && s.due {
+		f, ok = s.sub.heartbeat(s.hub.ring.now.Load())
+	}
+	s.due = false
+	return f, ok
 }
 
 // nextChanges makes the next frame of changes; false when there is none now.
@@ -205,23 +228,29 @@ func (sub *subscription) passed(at models.Cursor) {
 	sub.known, sub.common = nil, models.TxSet{}
 }
 
-// heartbeat tells a client that is up to date how far the log is, so that its
+// heartbeat has a client that is up to date told how far the log is, so that its
 // cursor moves on although nothing it sees happens. The hub calls it.
-func (s *session) heartbeat(now *place) {
+func (s *session) heartbeat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.sub
-	if sub == nil || sub.behind || s.busy || len(s.replies) > 0 {
-		return
+	if !s.busy { // otherwise it hears something anyway
+		s.due = true
+		s.pump()
 	}
-	s.pump() // there should be nothing left
-	if s.busy || sub.behind || sub.next < now.head {
-		return
+}
+
+// heartbeat makes that frame; false while the client lacks something.
+func (sub *subscription) heartbeat(now *place) (frame, bool) {
+	if sub.behind || sub.next < now.head {
+		return frame{}, false
 	}
 	sub.place, sub.spans = sub.cursor(now.cursor), nil
+	return sub.beat(), true
+}
+
+func (sub *subscription) beat() frame {
 	text := sub.place.String()
-	s.replies = append(s.replies, sub.form.message("heartbeat", heartbeatFrame(text), text))
-	s.pump()
+	return sub.form.message("heartbeat", heartbeatFrame(text), text)
 }
 
 // restart begins at another place, of which the old one says nothing: the client
@@ -249,14 +278,7 @@ func (s *session) following() ([]trackers.Filter, []span) {
 	if sub == nil {
 		return nil, nil
 	}
-	if len(sub.spans) == 0 {
-		return sub.view.filters, []span{{sub.view.filters, sub.place.Position()}}
-	}
-	spans := slices.Clone(sub.spans)
-	if sub.behind {
-		spans[sub.at].from = sub.place.Position()
-	}
-	return sub.view.filters, spans
+	return sub.view.filters, sub.places()
 }
 
 // resetFor tells the client to take entities anew. s.mu is held.

@@ -24,7 +24,6 @@ const (
 	// sendBuffer is what the kernel holds for one connection, in bytes. Left alone
 	// it takes megabytes for one that does not read.
 	sendBuffer = 64 << 10
-	liveKey    = "gormsync"
 )
 
 // closeCode says why the server ends a connection, and so whether to come back.
@@ -44,48 +43,44 @@ var (
 
 var errTooLarge = errors.New("gormsync: the message is too large")
 
-// socket binds sessions to melody.
+// socket makes WebSockets. A plain TCP connection is written to directly, others,
+// such as those of TLS, by melody.
 type socket struct {
-	h      *Handlers
-	melody *melody.Melody
-	mu     sync.Mutex
-	ended  bool
-	open   sync.WaitGroup
+	h          *Handlers
+	upgrader   *websocket.Upgrader
+	melody     *melody.Melody
+	shards     shards
+	pingPeriod time.Duration // how long a client may be silent until it is asked whether it is there
+	pongWait   time.Duration // and how long it may take over the answer
+	mu         sync.Mutex
+	ended      bool
+	open       sync.WaitGroup
 }
 
 // conn is one WebSocket.
 type conn struct {
 	*live
-	ms       *melody.Session
+	socket   *socket
+	ws       *websocket.Conn
+	meter    *meter
 	throttle *throttle
 	revoked  uint64    // when its access was decided
-	once     sync.Once // the close frame
+	once     sync.Once // it is ended
 }
 
 func newSocket(h *Handlers) *socket {
-	m := melody.New()
-	m.Config.MaxMessageSize = int64(h.counter.limits.MessageBytes)
-	m.Config.MessageBufferSize = 2 // one frame; never more
-	m.Config.WriteWait = h.cfg.WriteWait
-	m.Upgrader.CheckOrigin = func(*http.Request) bool { return true } // upgradable has looked already
-	m.Upgrader.WriteBufferPool = &sync.Pool{}
-	m.Upgrader.WriteBufferSize = 4096
-	m.Upgrader.ReadBufferSize = 512
-	m.Upgrader.HandshakeTimeout = h.cfg.WriteWait
-	s := &socket{h: h, melody: m}
-	m.HandleConnect(s.guard(s.connected))
-	m.HandleDisconnect(s.guard(s.disconnected))
-	m.HandleMessage(s.guardMessage(s.received))
-	m.HandleMessageBinary(s.guardMessage(s.receivedBinary))
-	sent := s.guardMessage(func(ms *melody.Session, _ []byte) { s.connOf(ms).session.sent() })
-	m.HandleSentMessage(sent)
-	m.HandleSentMessageBinary(sent)
-	m.HandleError(s.failed)
+	s := &socket{h: h, pingPeriod: 50 * time.Second, pongWait: 10 * time.Second}
+	s.upgrader = &websocket.Upgrader{
+		CheckOrigin:     func(*http.Request) bool { return true }, // upgradable has looked already
+		WriteBufferPool: &sync.Pool{}, WriteBufferSize: 4096, ReadBufferSize: 256, HandshakeTimeout: h.cfg.WriteWait,
+	}
+	s.melody = s.newMelody()
 	return s
 }
 
 // serve takes the connection over and answers at once; the connection lives on.
-func (s *socket) serve(w http.ResponseWriter, r *http.Request, c *conn, revoked uint64) error {
+// After that there is nobody to tell an error.
+func (s *socket) serve(w http.ResponseWriter, r *http.Request, c *conn) error {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -98,66 +93,112 @@ func (s *socket) serve(w http.ResponseWriter, r *http.Request, c *conn, revoked 
 		s.open.Done()
 		return err
 	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(sendBuffer) // without it, it only takes more memory
-	}
 	header := http.Header{}
 	if p := websocket.Subprotocols(r); len(p) > 0 { // a browser wants one of those that it named
 		header.Set("Sec-Websocket-Protocol", p[0])
 	}
-	r = handshake(r)
-	go func() {
-		defer s.open.Done()
-		defer c.ended()
-		defer func() { _ = nc.Close() }()
-		c.revoked = revoked
-		// After the upgrade there is nobody to tell an error.
-		_ = s.melody.HandleRequestWithKeys(&taken{conn: nc, header: header}, r, map[string]any{liveKey: c})
-	}()
+	tcp, ok := nc.(*net.TCPConn)
+	if ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) // without it, it only takes more memory
+	}
+	if !ok || !writesDirectly {
+		c.meter = &meter{Conn: nc, c: c}
+		go s.runMelody(c, handshake(r), header)
+		return nil
+	}
+	if s.shake(c, tcp, handshake(r), header) {
+		go s.run(c)
+	} else {
+		s.left(c)
+	}
 	return nil
 }
 
-func (s *socket) connOf(ms *melody.Session) *conn {
-	return ms.Keys[liveKey].(*conn) // set before the session exists, and never again
+// left forgets a connection.
+func (s *socket) left(c *conn) {
+	if c.session != nil {
+		c.session.close()
+	}
+	c.cut()
+	c.ended()
+	s.open.Done()
 }
 
-func (s *socket) connected(ms *melody.Session) {
-	c := s.connOf(ms)
-	c.attach(ms)
-	ms.WebsocketConnection().SetPingHandler(func(data string) error {
-		if !c.mayGoOn() {
-			return nil
-		}
-		err := ms.WebsocketConnection().WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
-		var timeout net.Error
-		if errors.Is(err, websocket.ErrCloseSent) || (errors.As(err, &timeout) && timeout.Timeout()) {
-			return nil
-		}
-		return err
+// shake makes a WebSocket of a TCP connection; false when the client has gone.
+func (s *socket) shake(c *conn, tcp *net.TCPConn, r *http.Request, header http.Header) bool {
+	w := &wire{meter: meter{Conn: tcp, c: c}, tcp: tcp, lock: make(chan struct{}, 1)}
+	c.meter = &w.meter
+	raw, err := tcp.SyscallConn()
+	if err == nil {
+		c.ws, err = s.upgrader.Upgrade(&taken{conn: w, header: header}, r, header)
+	}
+	if err != nil {
+		return false
+	}
+	w.raw, w.shard = raw, s.shards.next()
+	c.session = c.newSession()
+	c.session.ready = w.ready
+	c.ws.SetReadLimit(int64(s.h.counter.limits.MessageBytes))
+	c.ws.SetPongHandler(func(string) error {
+		c.mayGoOn()
+		return nil
 	})
-	c.began(c.revoked)
+	c.ws.SetPingHandler(func(data string) error {
+		if c.mayGoOn() {
+			w.signal(opPong, []byte(data))
+		}
+		return nil
+	})
+	return true
+}
+
+// run reads until the connection ends.
+func (s *socket) run(c *conn) {
+	defer s.left(c)
+	defer c.recovered()
+	s.began(c)
+	for {
+		kind, message, err := c.ws.ReadMessage()
+		if err != nil {
+			s.broken(c, err)
+			return
+		}
+		s.received(c, kind, message)
+	}
+}
+
+func (s *socket) began(c *conn) {
+	c.live.began(c.revoked)
 	if s.hasEnded() { // Close may have looked before
 		c.fail(closeRestart)
 	}
 }
 
-func (s *socket) disconnected(ms *melody.Session) {
-	s.connOf(ms).session.close()
+// broken hears why nothing can be read any more.
+func (s *socket) broken(c *conn, err error) {
+	if errors.Is(err, websocket.ErrReadLimit) { // 1009 is on its way
+		c.once.Do(func() { s.h.observer.Closed(closeTooLarge.code) })
+		linger(c.meter.Conn)
+	}
 }
 
-// failed hears of what melody cannot do.
-func (s *socket) failed(ms *melody.Session, err error) {
-	c := s.connOf(ms)
-	var op *net.OpError
-	switch {
-	case errors.Is(err, melody.ErrMessageBufferFull): // which holds one frame more than there ever is
-		c.fail(closeRestart)
-	case errors.Is(err, websocket.ErrReadLimit): // 1009 is on its way
-		s.h.observer.Closed(closeTooLarge.code)
-		linger(ms.WebsocketConnection().NetConn())
-	case errors.As(err, &op) && op.Op == "write" && op.Timeout(): // there is no way to tell the client
-		s.h.observer.Closed(closeSlow.code)
+// received has a message answered when its time has come, by a goroutine whose
+// stack goes with it: that of the connection stays small.
+func (s *socket) received(c *conn, kind int, message []byte) {
+	if !c.mayGoOn() {
+		return
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.recovered()
+		if kind == websocket.BinaryMessage {
+			s.answerPacked(c, message)
+			return
+		}
+		s.answer(c, message)
+	}()
+	<-done
 }
 
 // linger lets the client read what was sent last: to close a connection with
@@ -165,13 +206,6 @@ func (s *socket) failed(ms *melody.Session, err error) {
 func linger(nc net.Conn) {
 	if w, ok := nc.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil && nc.SetReadDeadline(time.Now().Add(closeWait)) == nil {
 		_, _ = io.Copy(io.Discard, nc) // until the client has closed, or the deadline
-	}
-}
-
-func (s *socket) received(ms *melody.Session, message []byte) {
-	c := s.connOf(ms)
-	if c.mayGoOn() {
-		s.answer(c, message)
 	}
 }
 
@@ -187,6 +221,7 @@ func (s *socket) answer(c *conn, message []byte) {
 
 // mayGoOn lets the client's next message through when its time has come.
 func (c *conn) mayGoOn() bool {
+	c.meter.read = 0
 	if c.ctx.Err() == nil && c.throttle.wait(c.ctx) {
 		return true
 	}
@@ -194,12 +229,8 @@ func (c *conn) mayGoOn() bool {
 	return false
 }
 
-// receivedBinary takes the gzip of a message.
-func (s *socket) receivedBinary(ms *melody.Session, packed []byte) {
-	c := s.connOf(ms)
-	if !c.mayGoOn() {
-		return
-	}
+// answerPacked takes the gzip of a message.
+func (s *socket) answerPacked(c *conn, packed []byte) {
 	message, err := inflate(packed, int64(s.h.counter.limits.MessageBytes)*inflation)
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -252,44 +283,26 @@ func (s *socket) handleAs(ctx context.Context, c *conn, who caller, m inbound) e
 	return &apiError{Code: "bad_request", Message: "There is no message of the type " + clip(m.Type) + "."}
 }
 
-// attach gives the connection its session.
-func (c *conn) attach(ms *melody.Session) {
-	c.ms = ms
-	c.session = &session{
-		hub:  c.hub,
-		form: form{noun: c.hub.source.noun()},
-		write: func(f frame) { // HandleError hears of it when it fails
-			if f.binary {
-				_ = ms.WriteBinary(f.bytes)
-				return
-			}
-			_ = ms.Write(f.bytes)
-		},
-		fail: c.fail,
-	}
+func (c *conn) newSession() *session {
+	return &session{hub: c.hub, form: form{noun: c.hub.source.noun()}, fail: c.fail}
 }
 
-// guard keeps a panic from leaving a dead session behind, which melody would keep
-// for ever.
-func (s *socket) guard(fn func(*melody.Session)) func(*melody.Session) {
-	return func(ms *melody.Session) {
-		defer s.recovered(ms)
-		fn(ms)
-	}
-}
-
-func (s *socket) guardMessage(fn func(*melody.Session, []byte)) func(*melody.Session, []byte) {
-	return func(ms *melody.Session, frame []byte) {
-		defer s.recovered(ms)
-		fn(ms, frame)
-	}
-}
-
-func (s *socket) recovered(ms *melody.Session) {
+// recovered keeps a panic from leaving a dead connection behind, or from taking
+// the process down.
+func (c *conn) recovered() {
 	if p := recover(); p != nil {
-		s.h.logger.Error("gormsync: a WebSocket session failed and was closed", "panic", p)
-		cut(ms)
+		c.h.logger.Error("gormsync: a WebSocket failed and was closed", "panic", p)
+		c.cut()
 	}
+}
+
+// slow cuts a client that does not read. There is no way to tell it.
+func (c *conn) slow() {
+	c.once.Do(func() {
+		c.cancel()
+		c.h.observer.Closed(closeSlow.code)
+		c.cut()
+	})
 }
 
 // end closes the connection with a code, and cuts it when the client does not do
@@ -302,18 +315,16 @@ func (c *conn) end(why closeCode) {
 		if why == closeRestart {
 			reason = fmt.Sprintf("%s retry=%d", reason, jitter(retryHint).Milliseconds())
 		}
-		ws := c.ms.WebsocketConnection()
 		message := websocket.FormatCloseMessage(why.code, reason)
-		sent := ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeWait)) == nil
-		if w, ok := ws.NetConn().(interface{ CloseWrite() error }); sent && ok && w.CloseWrite() == nil {
-			time.AfterFunc(closeWait, func() { cut(c.ms) })
+		if c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeWait)) == nil && c.meter.CloseWrite() == nil {
+			time.AfterFunc(closeWait, c.cut)
 			return
 		}
-		cut(c.ms)
+		c.cut()
 	})
 }
 
-func cut(ms *melody.Session) { _ = ms.WebsocketConnection().Close() }
+func (c *conn) cut() { _ = c.meter.Close() }
 
 // end refuses connections from now on.
 func (s *socket) end() {

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/rhtmx/gormsync/models"
 	"github.com/rhtmx/gormsync/trackers"
@@ -15,6 +16,9 @@ const maxEntities = 100
 func (c *conn) subscribe(ctx context.Context, who caller, m inbound) error {
 	if m.Compress != "" && m.Compress != "gzip" {
 		return &apiError{Code: "bad_request", Message: "compress can be gzip, or left out."}
+	}
+	if utf8.RuneCountInString(m.ClientID) > models.MaxName || !isName(m.ClientID) {
+		return errClientID
 	}
 	c.session.client = m.ClientID
 	a := asked{names: m.Entities, form: form{noun: c.hub.source.noun(), batch: m.Batch, gzip: m.Compress == "gzip"}}
@@ -48,18 +52,17 @@ func (l *live) follow(ctx context.Context, who caller, a asked, from since) erro
 // place puts an entity into the span of its cursor: entities with the same cursor
 // are read together, so that their transactions stay whole.
 func (r *request) place(f trackers.Filter, text string) error {
-	if text == "" {
-		return nil // live from now on
-	}
-	if isDecimal(text) { // from nothing, or from the original server's log: a snapshot is needed
+	if isOriginal(text) { // a snapshot is needed
 		r.reset = append(r.reset, f.Entity)
 		return nil
 	}
 	c, _, err := models.ParseCursor(text)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if c.IsZero() || !c.HasCover(f.Cover()) {
+	case c.IsZero(): // live from now on
+		return nil
+	case !c.HasCover(f.Cover()):
 		r.reset = append(r.reset, f.Entity)
 		return nil
 	}

@@ -27,8 +27,8 @@ func (c *conn) pull(ctx context.Context, who caller, m inbound) error {
 	}
 	job := pullJob{filter: filter}
 	text := m.Since.of(m.Entity)
-	if isDecimal(text) {
-		job.reset = text != "0"
+	if isOriginal(text) {
+		job.reset = true
 	} else if job.from, _, err = models.ParseCursor(text); err != nil {
 		return err
 	}
@@ -67,8 +67,7 @@ func (s *session) answerPulls() {
 		s.mu.Unlock()
 		if err := s.answerPull(&job); err != nil && s.hub.reading.Err() == nil {
 			s.hub.opts.logger.Error("gormsync: a sync message cannot be answered", "entity", job.filter.Entity, "error", err)
-			s.fail(closeRestart)
-			return
+			s.reply(errorFrame(errUnread)) // it may be another time
 		}
 	}
 }
@@ -98,6 +97,7 @@ func (s *session) answerPull(job *pullJob) error {
 			if !s.give(f) {
 				return nil
 			}
+			s.hub.opts.observer.Answered(n, len(f.bytes))
 			entries = entries[n:]
 		}
 		job.from, again = p.next, p.more

@@ -18,6 +18,8 @@ type Metrics struct {
 	deliveries  prometheus.Counter
 	frames      prometheus.Counter
 	bytes       prometheus.Counter
+	answers     prometheus.Counter
+	answered    prometheus.Counter
 	behind      prometheus.Histogram
 	lag         prometheus.Histogram
 	reads       prometheus.Histogram
@@ -49,6 +51,8 @@ func New() *Metrics {
 		deliveries:  counter("delivered_changes_total", "Changes handed to connections."),
 		frames:      counter("delivered_frames_total", "Frames with changes handed to connections."),
 		bytes:       counter("delivered_bytes_total", "Bytes of those frames."),
+		answers:     counter("answered_frames_total", "Frames with changes that answered sync messages."),
+		answered:    counter("answered_changes_total", "Changes in those frames."),
 		behind:      histogram("delivery_behind_changes", "How many changes a connection was behind the log when it was handed a frame.", []float64{0, 1, 10, 100, 1000, 10000}),
 		lag:         histogram("delivery_lag_seconds", "The time from the logging of a change until it was handed to a connection.", prometheus.ExponentialBuckets(0.0005, 4, 10)),
 		reads:       histogram("log_read_seconds", "The time of the hub's reads of the log.", prometheus.ExponentialBuckets(0.0002, 4, 9)),
@@ -59,7 +63,7 @@ func New() *Metrics {
 		closed:      counters("closed_total", "Connections ended by the server.", "code"),
 	}
 	m.all = []prometheus.Collector{
-		m.connections, m.deliveries, m.frames, m.bytes, m.behind, m.lag, m.reads, m.read, m.fell, m.pages, m.resets, m.closed,
+		m.connections, m.deliveries, m.frames, m.bytes, m.answers, m.answered, m.behind, m.lag, m.reads, m.read, m.fell, m.pages, m.resets, m.closed,
 	}
 	return m
 }
@@ -90,6 +94,12 @@ func (m *Metrics) Delivered(changes, bytes, behind int, lag time.Duration) {
 	m.bytes.Add(float64(bytes))
 	m.behind.Observe(float64(behind))
 	m.lag.Observe(lag.Seconds())
+}
+
+// Answered implements gormsync.Observer.
+func (m *Metrics) Answered(changes, _ int) {
+	m.answers.Inc()
+	m.answered.Add(float64(changes))
 }
 
 // LogRead implements gormsync.Observer.

@@ -54,7 +54,18 @@ func TestMetrics(t *testing.T) {
 		require.NoError(t, db.Create(&Note{ID: "a"}).Error)
 		_, _, err = conn.ReadMessage()
 		require.NoError(t, err)
+		require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"sync","entity":"notes"}`)))
+		for range 2 { // the change, and synced
+			_, _, err = conn.ReadMessage()
+			require.NoError(t, err)
+		}
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP gormsync_answered_changes_total Changes in those frames.
+# TYPE gormsync_answered_changes_total counter
+gormsync_answered_changes_total 1
+# HELP gormsync_answered_frames_total Frames with changes that answered sync messages.
+# TYPE gormsync_answered_frames_total counter
+gormsync_answered_frames_total 1
 # HELP gormsync_connections Live connections.
 # TYPE gormsync_connections gauge
 gormsync_connections{transport="websocket"} 1
@@ -64,7 +75,7 @@ gormsync_delivered_changes_total 1
 # HELP gormsync_resets_total Clients told to take a new snapshot.
 # TYPE gormsync_resets_total counter
 gormsync_resets_total{reason="cursor_expired"} 1
-`), "gormsync_connections", "gormsync_delivered_changes_total", "gormsync_resets_total"))
+`), "gormsync_answered_changes_total", "gormsync_answered_frames_total", "gormsync_connections", "gormsync_delivered_changes_total", "gormsync_resets_total"))
 		require.NoError(t, sync.Close(t.Context()))
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP gormsync_closed_total Connections ended by the server.
@@ -76,7 +87,7 @@ gormsync_connections{transport="websocket"} 0
 `), "gormsync_connections", "gormsync_closed_total"))
 		found, err := testutil.GatherAndCount(registry)
 		require.NoError(t, err)
-		require.Equal(t, 12, found)
+		require.Equal(t, 14, found)
 		problems, err := testutil.GatherAndLint(registry)
 		require.NoError(t, err)
 		require.Empty(t, problems)

@@ -116,6 +116,24 @@ func (r feed) of(filters []Filter) uint32 {
 	return h.Sum32()
 }
 
+// Until gives the cursor to read with from c up to the transactions of to: they
+// are one batch, and the cursor behind it has no Batch.
+func (r feed) Until(filters []Filter, c models.Cursor, to models.TxSet) models.Cursor {
+	c = c.Position()
+	c.Batch = &models.Batch{To: to, Of: r.of(filters)}
+	return c
+}
+
+// Settle gives c without its Batch, if a read through these filters does not go on
+// with that but begins it again.
+func (r feed) Settle(filters []Filter, c models.Cursor) models.Cursor {
+	c = c.Position()
+	if c.Batch != nil && c.Batch.Of != r.of(filters) && c.Batch.Of != r.of(nil) {
+		c.Batch = nil
+	}
+	return c
+}
+
 // read gives the changes after a cursor, whole transactions together, at most
 // limit of them (DefaultPage if limit is not positive). Only a transaction
 // longer than that is split. No filters means all entities with all their rows,
@@ -124,10 +142,7 @@ func (r feed) read(ctx context.Context, filters []Filter, c models.Cursor, limit
 	if limit <= 0 {
 		limit = DefaultPage
 	}
-	c = c.Position()
-	if c.Batch != nil && c.Batch.Of != r.of(filters) && c.Batch.Of != r.of(nil) {
-		c.Batch = nil // of another order: begin the batch again, the reader knows what it has
-	}
+	c = r.Settle(filters, c) // of another order: begin the batch again, the reader knows what it has
 	at, entries, err := r.batch(ctx, filters, c, limit)
 	if err != nil {
 		return Page[models.Change]{}, fmt.Errorf("gormsync: reading %s: %w", r.log.tables.Changes, err)
