@@ -126,7 +126,7 @@ func (c Copier) prepare(ctx context.Context, src, dst *gorm.DB, list []any) (*co
 	if err := Up(ctx, dst, c.Prefix); err != nil {
 		return nil, err
 	}
-	if m := dst.Session(&gorm.Session{NewDB: true, Context: ctx}).Migrator(); !m.HasTable(w.stateName()) { // else it would put foreign keys back
+	if m := dst.Session(&gorm.Session{NewDB: true, Context: ctx}).Migrator(); !m.HasTable(w.logs.Copy) { // else it would put foreign keys back
 		if err := m.AutoMigrate(list...); err != nil {
 			return nil, fmt.Errorf("migrate: making the tables of the models: %w", err)
 		}

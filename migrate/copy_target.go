@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -42,9 +41,21 @@ func (w *copyWork) onTarget(ctx context.Context, dst *gorm.DB, fn func(*pgx.Conn
 }
 
 // state is the table that remembers a copy until it is complete.
-func (w *copyWork) state() string { return quoted(w.stateName()) }
+func (w *copyWork) state() string { return quoted(w.logs.Copy) }
 
-func (w *copyWork) stateName() string { return strings.TrimSuffix(w.logs.Meta, "meta") + "copy" }
+// Copying tells whether a copy into the database was begun and is not complete. An
+// application refuses to start on such a database.
+func Copying(ctx context.Context, db *gorm.DB, prefix string) (bool, error) {
+	tables, err := tablesFor(prefix)
+	if err != nil || db.Name() != postgres {
+		return false, err
+	}
+	var found bool
+	if err := db.Session(&gorm.Session{NewDB: true, Context: ctx}).Raw("SELECT to_regclass(?) IS NOT NULL", quoted(tables.Copy)).Scan(&found).Error; err != nil {
+		return false, fmt.Errorf("migrate: looking for %s: %w", tables.Copy, err)
+	}
+	return found, nil
+}
 
 func (*copyWork) again() string {
 	return "see that nobody writes, and copy again with Restart (gormsync copy --restart)"
@@ -108,7 +119,7 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, t.t
 func (w *copyWork) begin(ctx context.Context) error {
 	for _, sql := range []string{
 		"SET client_encoding = 'UTF8'", "SET datestyle = 'ISO, YMD'", "SET timezone = 'UTC'", "SET bytea_output = 'hex'", "SET extra_float_digits = 1", "SET statement_timeout = 0",
-		"SELECT pg_advisory_lock(hashtextextended('gormsync copy ' || " + literal(w.stateName()) + ", 0))",
+		"SELECT pg_advisory_lock(hashtextextended('gormsync copy ' || " + literal(w.logs.Copy) + ", 0))",
 	} {
 		if _, err := w.conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("migrate: preparing the target: %w", err)
@@ -165,22 +176,30 @@ func (w *copyWork) first(ctx context.Context, tx pgx.Tx, identity string) error 
 		if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name) VALUES ($1)", t.name); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
- format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1)`, t.target)
-		if err != nil {
+	}
+	return w.takeOff(ctx, tx)
+}
+
+// takeOff takes the foreign keys of all tables of the copy off, and remembers them.
+// An application that was started amid the copy has put some back, perhaps in
+// another form: then that is the one to keep.
+func (w *copyWork) takeOff(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT 'foreign key: ' || conrelid::regclass || '.' || conname, format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+ format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint WHERE contype = 'f' AND conrelid IN (SELECT to_regclass(quote_ident(name)) FROM `+w.state()+` WHERE name <> '' AND undo IS NULL)`)
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Drop, Undo string }])
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name, undo) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET undo = excluded.undo", k.Name, k.Undo); err != nil {
 			return err
 		}
-		keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Drop, Undo string }])
-		if err != nil {
+		if _, err := tx.Exec(ctx, k.Drop); err != nil {
 			return err
-		}
-		for _, k := range keys {
-			if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name, undo) VALUES ($1, $2)", "foreign key: "+k.Undo, k.Undo); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, k.Drop); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -189,7 +208,7 @@ func (w *copyWork) first(ctx context.Context, tx pgx.Tx, identity string) error 
 func (w *copyWork) resume(ctx context.Context, identity string) error {
 	var begun string
 	if err := w.conn.QueryRow(ctx, "SELECT source FROM "+w.state()+" WHERE name = ''").Scan(&begun); err != nil {
-		return fmt.Errorf("migrate: reading %s: %w", w.stateName(), err)
+		return fmt.Errorf("migrate: reading %s: %w", w.logs.Copy, err)
 	}
 	if begun != identity {
 		return fmt.Errorf("migrate: the copy that was begun is of another source, or somebody has written to the source since; %s", w.again())
@@ -197,18 +216,24 @@ func (w *copyWork) resume(ctx context.Context, identity string) error {
 	for _, t := range w.tables {
 		var known bool
 		if err := w.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+w.state()+" WHERE name = $1)", t.name).Scan(&known); err != nil {
-			return fmt.Errorf("migrate: reading %s: %w", w.stateName(), err)
+			return fmt.Errorf("migrate: reading %s: %w", w.logs.Copy, err)
 		}
 		if !known {
 			return fmt.Errorf("migrate: the copy was begun without the table %s; go on without it, or %s", t.name, w.again())
 		}
+	}
+	if err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.takeOff(ctx, tx) }); err != nil {
+		return fmt.Errorf("migrate: going on with the copy: %w", err)
 	}
 	return nil
 }
 
 // undo leaves the target as it was before the copy was begun: its tables empty.
 func (w *copyWork) undo(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, "SELECT name FROM "+w.state()+" WHERE name <> '' AND undo IS NULL")
+	if err := w.takeOff(ctx, tx); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, "SELECT name FROM "+w.state()+" WHERE name <> '' AND undo IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL")
 	if err != nil {
 		return err
 	}
@@ -255,6 +280,9 @@ func (w *copyWork) finish(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+		}
+		if err := w.takeOff(ctx, tx); err != nil { // those that came back meanwhile
+			return err
 		}
 		if err := w.putBack(ctx, tx); err != nil {
 			return err
