@@ -49,6 +49,9 @@ func up(tx *gorm.DB, tables models.Tables) error {
 	if err != nil {
 		return err
 	}
+	if err := origin.check(); err != nil {
+		return err
+	}
 	if err := origin.putAside(); err != nil {
 		return err
 	}

@@ -12,8 +12,7 @@ import (
 )
 
 // Plan gives the statements that Up would run now, in their order and without a
-// semicolon; none if there is nothing to do. It runs none of them: it only looks
-// at the catalog. What it shows holds until somebody changes the tables, but for
+// semicolon; none if there is nothing to do. It runs none of them: it only reads. What it shows holds until somebody changes the tables, but for
 // the random epoch of new tables.
 //
 // To run them by hand, put them into one transaction.
