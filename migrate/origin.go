@@ -73,7 +73,7 @@ func (o *origin) found() bool { return o.changes != "" || o.fields != "" }
 func columnsOf(tx *gorm.DB, table string) (map[string]bool, error) {
 	query := "SELECT name FROM pragma_table_info(?)"
 	if tx.Name() != sqlite {
-		query = "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = ?"
+		query = "SELECT attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ? AND a.attnum > 0 AND NOT a.attisdropped"
 	}
 	var names []string
 	if err := tx.Raw(query, table).Scan(&names).Error; err != nil {

@@ -17,9 +17,15 @@ import (
 //
 // To run them by hand, put them into one transaction.
 func Plan(ctx context.Context, db *gorm.DB, prefix string) ([]string, error) {
-	tables := models.TablesFor(prefix)
-	v, err := version(ctx, db, tables)
-	if err != nil || v == SchemaVersion {
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return nil, err
+	}
+	return plan(ctx, db, tables)
+}
+
+func plan(ctx context.Context, db *gorm.DB, tables models.Tables) ([]string, error) {
+	if _, err := version(ctx, db, tables); err != nil {
 		return nil, err
 	}
 	tx := db.Session(&gorm.Session{NewDB: true, Context: ctx, SkipDefaultTransaction: true})
