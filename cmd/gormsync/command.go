@@ -113,7 +113,7 @@ func (t *tool) fail(err error) {
 		_ = json.NewEncoder(t.err).Encode(map[string]string{"error": err.Error()})
 		return
 	}
-	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), err)
+	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), strings.TrimPrefix(err.Error(), "gormsync: "))
 }
 
 // printable takes out what a terminal would obey: clients choose their names and
