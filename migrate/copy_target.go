@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/models"
 )
 
 // onTarget lends one connection of the target's pool. It is closed afterwards: it
@@ -78,13 +80,17 @@ func (w *copyWork) lookAt(ctx context.Context, name string) (*copyTable, error) 
 	if err != nil {
 		return nil, err
 	}
+	keys, err := w.keysOf(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range columns {
 		kind, ok := kinds[c]
 		if !ok {
 			return nil, fmt.Errorf("migrate: the target's table %s has no column %s; let the application make it as it is in the source", name, c)
 		}
 		if kind != "" {
-			t.columns = append(t.columns, copyColumn{name: c, kind: kind, zero: c == "tx" && slices.Contains(logTables(w.logs), name)})
+			t.columns = append(t.columns, copyColumn{name: c, kind: kind, zero: c == "tx" && slices.Contains(logTables(w.logs), name), key: slices.Contains(keys, c)})
 		}
 	}
 	return t, nil
@@ -115,20 +121,13 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, t.t
 	return kinds, nil
 }
 
-// begin takes the target for this copy alone, and begins it or goes on with it.
+// begin begins the copy or goes on with it.
 func (w *copyWork) begin(ctx context.Context) error {
-	for _, sql := range []string{
-		"SET client_encoding = 'UTF8'", "SET datestyle = 'ISO, YMD'", "SET timezone = 'UTC'", "SET bytea_output = 'hex'", "SET extra_float_digits = 1", "SET statement_timeout = 0",
-		"SELECT pg_advisory_lock(hashtextextended('gormsync copy ' || " + literal(w.logs.Copy) + ", 0))",
-	} {
-		if _, err := w.conn.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("migrate: preparing the target: %w", err)
-		}
-	}
 	identity, err := w.identity(ctx, w.logs)
 	if err != nil {
 		return err
 	}
+	w.copied = identity
 	var begun bool
 	if err := w.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", w.state()).Scan(&begun); err != nil {
 		return fmt.Errorf("migrate: preparing the target: %w", err)
@@ -140,7 +139,7 @@ func (w *copyWork) begin(ctx context.Context) error {
 	} else if begun {
 		return w.resume(ctx, identity)
 	}
-	if err := w.mustBeEmpty(ctx); err != nil {
+	if err := w.mustBeEmpty(ctx, identity); err != nil {
 		return err
 	}
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.first(ctx, tx, identity) })
@@ -150,11 +149,18 @@ func (w *copyWork) begin(ctx context.Context) error {
 	return nil
 }
 
-func (w *copyWork) mustBeEmpty(ctx context.Context) error {
+func (w *copyWork) mustBeEmpty(ctx context.Context, identity string) error {
+	var copied string
+	if err := w.conn.QueryRow(ctx, "SELECT coalesce(max(value), '') FROM "+quoted(w.logs.Meta)+" WHERE key = $1", models.MetaCopied).Scan(&copied); err != nil {
+		return fmt.Errorf("migrate: reading %s: %w", w.logs.Meta, err)
+	}
 	for _, t := range w.tables {
 		var filled bool
 		if err := w.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+t.target+")").Scan(&filled); err != nil {
 			return fmt.Errorf("migrate: looking at the target's table %s: %w", t.name, err)
+		}
+		if filled && copied == identity {
+			return errors.New("migrate: the copy of this source is complete already; start the application on the target")
 		}
 		if filled {
 			return fmt.Errorf("migrate: the target's table %s has rows already, and no copy was begun; copy into an empty database", t.name)
@@ -261,7 +267,7 @@ func (w *copyWork) putBack(ctx context.Context, tx pgx.Tx) error {
 	}
 	for _, sql := range append(undo, "DROP TABLE "+w.state()) {
 		if _, err := tx.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("%s: %w", sql, err)
+			return keyError(sql, err)
 		}
 	}
 	return nil
@@ -275,7 +281,7 @@ func (w *copyWork) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, e := range w.entities {
+		for _, e := range append(w.entities, models.Meta{Key: models.MetaCopied, Value: w.copied}) {
 			_, err := tx.Exec(ctx, "INSERT INTO "+quoted(w.logs.Meta)+" (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", e.Key, e.Value)
 			if err != nil {
 				return err

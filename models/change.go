@@ -133,6 +133,8 @@ const (
 	// MetaHome holds the cluster, the database and the log table that the log was in
 	// when it was last opened, on PostgreSQL.
 	MetaHome = "home"
+	// MetaCopied tells of what migrate.Copy has made a complete copy here.
+	MetaCopied = "copied"
 	// MetaEntity begins the keys that hold, for each entity, a JSON object with its
 	// scope column, its hidden columns and how often these have changed.
 	MetaEntity = "entity:"
