@@ -26,9 +26,10 @@ func (t *tool) follow(ctx context.Context, log *trackers.Log, f *tail, cursor mo
 	var pause time.Duration
 	for shown := 0; ; {
 		page, err := log.Changes().Read(ctx, nil, cursor, 0)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil // to be interrupted is its end
+		}
+		switch {
 		case err != nil && !passes(log.Dialect(), err):
 			return err
 		case err != nil:
