@@ -24,13 +24,10 @@ const (
 // follow shows what comes after the cursor, until the context ends.
 func (t *tool) follow(ctx context.Context, log *trackers.Log, f *tail, cursor models.Cursor, bell <-chan struct{}) error {
 	var pause time.Duration
-	for shown := 0; ; {
+	for shown := 0; ctx.Err() == nil; { // to be interrupted is its end
 		page, err := log.Changes().Read(ctx, nil, cursor, 0)
-		if ctx.Err() != nil {
-			return nil // to be interrupted is its end
-		}
 		switch {
-		case err != nil && !passes(log.Dialect(), err):
+		case err != nil && ctx.Err() == nil && !passes(log.Dialect(), err):
 			return err
 		case err != nil:
 			pause = t.broken(ctx, err, pause)
@@ -55,15 +52,15 @@ func (t *tool) follow(ctx context.Context, log *trackers.Log, f *tail, cursor mo
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-bell:
 		}
 	}
+	return nil
 }
 
 // broken says once that the connection broke, waits, and gives the next pause.
 func (t *tool) broken(ctx context.Context, err error, pause time.Duration) time.Duration {
-	if pause == 0 {
+	if pause == 0 && ctx.Err() == nil {
 		t.warn("the database does not answer, trying again until it does: " + strings.TrimPrefix(err.Error(), "gormsync: "))
 	}
 	pause = min(max(2*pause, firstPause), longPause)
