@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
@@ -34,9 +34,10 @@ type Copier struct {
 
 // CopyProgress tells how far a copy is.
 type CopyProgress struct {
-	// Step is "copy", and then "check".
+	// Step is "wait" while another copy into the database is at work, then "copy",
+	// and then "check".
 	Step string `json:"step"`
-	// Table is the table at hand.
+	// Table is the table at hand; empty while it waits.
 	Table string `json:"table"`
 	// Done and Total are its rows.
 	Done  int64 `json:"done"`
@@ -81,7 +82,8 @@ func Copy(ctx context.Context, src, dst *gorm.DB, models ...any) (CopyReport, er
 // are refused once, and the clients take a snapshot.
 //
 // It needs the pgx driver, which gorm.io/driver/postgres brings, a direct
-// connection (no transaction pooler), and the rights of the tables' owner.
+// connection (a transaction pooler is refused), and the rights of the tables' owner.
+// A second copy into the same database waits for the first.
 func (c Copier) Copy(ctx context.Context, src, dst *gorm.DB, models ...any) (CopyReport, error) {
 	if src.Name() != sqlite || dst.Name() != postgres {
 		return CopyReport{}, fmt.Errorf("migrate: Copy goes from SQLite to PostgreSQL, not from %s to %s", src.Name(), dst.Name())
@@ -92,6 +94,9 @@ func (c Copier) Copy(ctx context.Context, src, dst *gorm.DB, models ...any) (Cop
 	}
 	err = w.onTarget(ctx, dst, func(conn *pgx.Conn) error {
 		w.conn = conn
+		if err := w.takeTarget(ctx); err != nil {
+			return err
+		}
 		return w.run(ctx)
 	})
 	return w.report, err
@@ -106,6 +111,8 @@ type copyWork struct {
 	names    []string // of the tables, the tracked ones first
 	tables   []*copyTable
 	entities []models.Meta // what meta says of them
+	seed     maphash.Seed  // of the sums that are compared
+	copied   string        // what the copy is of
 	report   CopyReport
 }
 
@@ -117,7 +124,7 @@ func (c Copier) prepare(ctx context.Context, src, dst *gorm.DB, list []any) (*co
 	if c.Progress == nil {
 		c.Progress = func(CopyProgress) {}
 	}
-	w := &copyWork{Copier: c, logs: models.TablesFor(c.Prefix)}
+	w := &copyWork{Copier: c, logs: models.TablesFor(c.Prefix), seed: maphash.MakeSeed()}
 	if v, err := Version(ctx, src, c.Prefix); err != nil {
 		return nil, err
 	} else if v != SchemaVersion {
@@ -126,7 +133,7 @@ func (c Copier) prepare(ctx context.Context, src, dst *gorm.DB, list []any) (*co
 	if err := Up(ctx, dst, c.Prefix); err != nil {
 		return nil, err
 	}
-	if m := dst.Session(&gorm.Session{NewDB: true, Context: ctx}).Migrator(); !m.HasTable(w.stateName()) { // else it would put foreign keys back
+	if m := dst.Session(&gorm.Session{NewDB: true, Context: ctx}).Migrator(); !m.HasTable(w.logs.Copy) { // else it would put foreign keys back
 		if err := m.AutoMigrate(list...); err != nil {
 			return nil, fmt.Errorf("migrate: making the tables of the models: %w", err)
 		}
@@ -220,11 +227,7 @@ func (w *copyWork) batch(ctx context.Context, t *copyTable, last, done *int64) (
 	defer func() { err = errors.Join(err, r.close()) }()
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Conn().PgConn().CopyFrom(ctx, r, "COPY "+t.target+" ("+t.targetColumns()+") FROM STDIN"); err != nil {
-			var pg *pgconn.PgError // where it says which line and column it is
-			if errors.As(err, &pg) {
-				err = fmt.Errorf("%w (%s)", err, pg.Where)
-			}
-			return fmt.Errorf("the rows behind number %d: %w", *last, errors.Join(err, r.err))
+			return err
 		}
 		if n = r.n; n == 0 {
 			return nil
@@ -233,5 +236,8 @@ func (w *copyWork) batch(ctx context.Context, t *copyTable, last, done *int64) (
 		_, err := tx.Exec(ctx, "UPDATE "+w.state()+" SET last = $2, done = $3 WHERE name = $1", t.name, *last, *done)
 		return err
 	})
-	return n, err
+	if err != nil {
+		return 0, w.batchError(ctx, r, err)
+	}
+	return n, nil
 }

@@ -9,36 +9,68 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"io"
 )
 
 // progressEvery is how many rows pass between two reports of progress.
 const progressEvery = 10_000
 
-// checksum is of rows in any order: the sum of their hashes.
+// checksum is of rows in any order: the sum of their hashes. The other sums only
+// tell where two sides differ.
 type checksum struct {
-	table  *copyTable
-	rows   int64
-	hi, lo uint64
-	hash   hash.Hash
-	size   [8]byte
+	table   *copyTable
+	rows    int64
+	hi, lo  uint64
+	hash    hash.Hash
+	size    [8]byte
+	seed    maphash.Seed
+	columns []uint64 // of each column's values
+	parts   []uint64 // of the rows by their keys
+}
+
+// checksumParts is into how many parts the rows are cut by their keys, so that a
+// row that differs is found among few.
+const checksumParts = 4096
+
+func newChecksum(t *copyTable, seed maphash.Seed) *checksum {
+	return &checksum{table: t, hash: sha256.New(), seed: seed, columns: make([]uint64, len(t.columns)), parts: make([]uint64, checksumParts)}
 }
 
 func (c *checksum) add(values []*string) {
 	c.hash.Reset()
 	for i, v := range values {
-		text := "-"
-		if v != nil {
-			text = "+" + canonical(c.table.columns[i].kind, *v)
-		}
+		text := spelling(c.table.columns[i].kind, v)
 		binary.BigEndian.PutUint64(c.size[:], uint64(len(text)))
 		c.hash.Write(c.size[:])
 		c.hash.Write([]byte(text))
+		c.columns[i] += maphash.String(c.seed, text)
 	}
 	sum := c.hash.Sum(nil)
-	c.hi += binary.BigEndian.Uint64(sum)
+	hi := binary.BigEndian.Uint64(sum)
+	c.hi += hi
 	c.lo += binary.BigEndian.Uint64(sum[8:])
+	c.parts[part(c.table, c.seed, values)] += hi
 	c.rows++
+}
+
+// spelling is the text of a value that both sides share, NULL told from all others.
+func spelling(kind string, v *string) string {
+	if v == nil {
+		return "-"
+	}
+	return "+" + canonical(kind, *v)
+}
+
+// part tells to which part a row belongs.
+func part(t *copyTable, seed maphash.Seed, values []*string) int {
+	var sum uint64
+	for i, c := range t.columns {
+		if c.key {
+			sum = 31*sum + maphash.String(seed, spelling(c.kind, values[i]))
+		}
+	}
+	return int(sum % checksumParts)
 }
 
 func (c *checksum) String() string { return fmt.Sprintf("%016x%016x", c.hi, c.lo) }
@@ -53,29 +85,32 @@ func (w *copyWork) check(ctx context.Context, t *copyTable) (CopiedTable, error)
 	if err != nil {
 		return CopiedTable{}, err
 	}
-	switch {
-	case want.rows != got.rows:
-		return CopiedTable{}, fmt.Errorf("the source has %d rows and the target %d; somebody wrote to one of them meanwhile: %s", want.rows, got.rows, w.again())
-	case want.String() != got.String():
-		return CopiedTable{}, fmt.Errorf("the %d rows differ between source and target: somebody wrote to one of them meanwhile, or a column of the target keeps less, such as numeric(10,2); %s", want.rows, w.again())
+	if want.rows != got.rows || want.String() != got.String() {
+		return CopiedTable{}, w.difference(ctx, want, got)
 	}
 	return CopiedTable{Table: t.name, Rows: got.rows, Checksum: got.String()}, nil
 }
 
-func (w *copyWork) sourceSum(ctx context.Context, t *copyTable) (_ *checksum, err error) {
+func (w *copyWork) sourceSum(ctx context.Context, t *copyTable) (*checksum, error) {
+	sum := newChecksum(t, w.seed)
+	return sum, w.eachSource(ctx, t, func(values []*string) {
+		sum.add(values)
+		w.checked(t, sum.rows/2)
+	})
+}
+
+func (w *copyWork) eachSource(ctx context.Context, t *copyTable, fn func([]*string)) (err error) {
 	r, err := w.rows(ctx, t, -1<<63, -1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	sum := &checksum{table: t, hash: sha256.New()}
 	for {
 		_, values, ok := r.scan()
 		if !ok {
-			return sum, r.err
+			return r.err
 		}
-		sum.add(values)
-		w.checked(t, sum.rows/2)
+		fn(values)
 	}
 }
 
@@ -86,22 +121,28 @@ func (w *copyWork) checked(t *copyTable, done int64) {
 	}
 }
 
-// targetSum reads the table as COPY gives it, a line at a time.
 func (w *copyWork) targetSum(ctx context.Context, t *copyTable) (*checksum, error) {
+	sum := newChecksum(t, w.seed)
+	return sum, w.eachTarget(ctx, t, func(values []*string) {
+		sum.add(values)
+		w.checked(t, (t.rows+sum.rows)/2)
+	})
+}
+
+// eachTarget reads the table as COPY gives it, a line at a time.
+func (w *copyWork) eachTarget(ctx context.Context, t *copyTable, fn func([]*string)) error {
 	in, out := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
 		_, err := w.conn.PgConn().CopyTo(ctx, out, "COPY (SELECT "+t.targetColumns()+" FROM "+t.target+") TO STDOUT")
 		sent <- errors.Join(err, out.CloseWithError(err))
 	}()
-	sum := &checksum{table: t, hash: sha256.New()}
-	err := w.sumLines(sum, in)
-	return sum, errors.Join(err, in.CloseWithError(err), <-sent)
+	err := eachLine(in, len(t.columns), fn)
+	return errors.Join(err, in.CloseWithError(err), <-sent)
 }
 
-func (w *copyWork) sumLines(sum *checksum, in io.Reader) error {
+func eachLine(in io.Reader, columns int, fn func([]*string)) error {
 	lines := bufio.NewReaderSize(in, 1<<20)
-	values := make([]*string, len(sum.table.columns))
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -111,13 +152,13 @@ func (w *copyWork) sumLines(sum *checksum, in io.Reader) error {
 			return err
 		}
 		fields := bytes.Split(line[:len(line)-1], []byte{'\t'})
-		if len(fields) != len(values) {
-			return fmt.Errorf("COPY gave %d values for %d columns", len(fields), len(values))
+		if len(fields) != columns {
+			return fmt.Errorf("COPY gave %d values for %d columns", len(fields), columns)
 		}
+		values := make([]*string, columns)
 		for i, f := range fields {
 			values[i] = parseCopy(f)
 		}
-		sum.add(values)
-		w.checked(sum.table, (sum.table.rows+sum.rows)/2)
+		fn(values)
 	}
 }

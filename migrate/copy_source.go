@@ -39,6 +39,7 @@ type copyColumn struct {
 	// transaction numbers mean nothing in another database: the log's rows get 0,
 	// and come before all that follows.
 	zero bool
+	key  bool // of the source's primary key
 }
 
 func (t *copyTable) targetColumns() string {
@@ -54,6 +55,11 @@ func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""
 // columnsOf gives the columns of a table of the source, in their order.
 func (s *source) columnsOf(ctx context.Context, table string) ([]string, error) {
 	return s.texts(ctx, "SELECT name FROM pragma_table_info(?)", table)
+}
+
+// keysOf gives the columns of the primary key.
+func (s *source) keysOf(ctx context.Context, table string) ([]string, error) {
+	return s.texts(ctx, "SELECT name FROM pragma_table_info(?) WHERE pk > 0", table)
 }
 
 func (s *source) texts(ctx context.Context, query string, args ...any) (texts []string, err error) {
@@ -133,6 +139,7 @@ type copyReader struct {
 	rows *sql.Rows
 	buf  []byte
 	rest []byte
+	ids  []int64 // of the rows so far
 	n    int64
 	last int64
 	err  error
@@ -158,13 +165,16 @@ func (r *copyReader) next() bool {
 	}
 	r.buf = r.buf[:0]
 	for i, v := range values {
+		if r.err = checkText(r.t.columns[i], id, v); r.err != nil {
+			return false
+		}
 		if i > 0 {
 			r.buf = append(r.buf, '\t')
 		}
 		r.buf = appendCopy(r.buf, v)
 	}
 	r.buf = append(r.buf, '\n')
-	r.rest, r.last = r.buf, id
+	r.rest, r.last, r.ids = r.buf, id, append(r.ids, id)
 	r.n++
 	return true
 }

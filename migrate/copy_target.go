@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
+
+	"github.com/rhtmx/gormsync/models"
 )
 
 // onTarget lends one connection of the target's pool. It is closed afterwards: it
@@ -42,9 +43,21 @@ func (w *copyWork) onTarget(ctx context.Context, dst *gorm.DB, fn func(*pgx.Conn
 }
 
 // state is the table that remembers a copy until it is complete.
-func (w *copyWork) state() string { return quoted(w.stateName()) }
+func (w *copyWork) state() string { return quoted(w.logs.Copy) }
 
-func (w *copyWork) stateName() string { return strings.TrimSuffix(w.logs.Meta, "meta") + "copy" }
+// Copying tells whether a copy into the database was begun and is not complete. An
+// application refuses to start on such a database.
+func Copying(ctx context.Context, db *gorm.DB, prefix string) (bool, error) {
+	tables, err := tablesFor(prefix)
+	if err != nil || db.Name() != postgres {
+		return false, err
+	}
+	var found bool
+	if err := db.Session(&gorm.Session{NewDB: true, Context: ctx}).Raw("SELECT to_regclass(?) IS NOT NULL", quoted(tables.Copy)).Scan(&found).Error; err != nil {
+		return false, fmt.Errorf("migrate: looking for %s: %w", tables.Copy, err)
+	}
+	return found, nil
+}
 
 func (*copyWork) again() string {
 	return "see that nobody writes, and copy again with Restart (gormsync copy --restart)"
@@ -67,13 +80,17 @@ func (w *copyWork) lookAt(ctx context.Context, name string) (*copyTable, error) 
 	if err != nil {
 		return nil, err
 	}
+	keys, err := w.keysOf(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range columns {
 		kind, ok := kinds[c]
 		if !ok {
 			return nil, fmt.Errorf("migrate: the target's table %s has no column %s; let the application make it as it is in the source", name, c)
 		}
 		if kind != "" {
-			t.columns = append(t.columns, copyColumn{name: c, kind: kind, zero: c == "tx" && slices.Contains(logTables(w.logs), name)})
+			t.columns = append(t.columns, copyColumn{name: c, kind: kind, zero: c == "tx" && slices.Contains(logTables(w.logs), name), key: slices.Contains(keys, c)})
 		}
 	}
 	return t, nil
@@ -104,20 +121,13 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, t.t
 	return kinds, nil
 }
 
-// begin takes the target for this copy alone, and begins it or goes on with it.
+// begin begins the copy or goes on with it.
 func (w *copyWork) begin(ctx context.Context) error {
-	for _, sql := range []string{
-		"SET client_encoding = 'UTF8'", "SET datestyle = 'ISO, YMD'", "SET timezone = 'UTC'", "SET bytea_output = 'hex'", "SET extra_float_digits = 1", "SET statement_timeout = 0",
-		"SELECT pg_advisory_lock(hashtextextended('gormsync copy ' || " + literal(w.stateName()) + ", 0))",
-	} {
-		if _, err := w.conn.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("migrate: preparing the target: %w", err)
-		}
-	}
 	identity, err := w.identity(ctx, w.logs)
 	if err != nil {
 		return err
 	}
+	w.copied = identity
 	var begun bool
 	if err := w.conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", w.state()).Scan(&begun); err != nil {
 		return fmt.Errorf("migrate: preparing the target: %w", err)
@@ -129,7 +139,7 @@ func (w *copyWork) begin(ctx context.Context) error {
 	} else if begun {
 		return w.resume(ctx, identity)
 	}
-	if err := w.mustBeEmpty(ctx); err != nil {
+	if err := w.mustBeEmpty(ctx, identity); err != nil {
 		return err
 	}
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.first(ctx, tx, identity) })
@@ -139,11 +149,18 @@ func (w *copyWork) begin(ctx context.Context) error {
 	return nil
 }
 
-func (w *copyWork) mustBeEmpty(ctx context.Context) error {
+func (w *copyWork) mustBeEmpty(ctx context.Context, identity string) error {
+	var copied string
+	if err := w.conn.QueryRow(ctx, "SELECT coalesce(max(value), '') FROM "+quoted(w.logs.Meta)+" WHERE key = $1", models.MetaCopied).Scan(&copied); err != nil {
+		return fmt.Errorf("migrate: reading %s: %w", w.logs.Meta, err)
+	}
 	for _, t := range w.tables {
 		var filled bool
 		if err := w.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+t.target+")").Scan(&filled); err != nil {
 			return fmt.Errorf("migrate: looking at the target's table %s: %w", t.name, err)
+		}
+		if filled && copied == identity {
+			return errors.New("migrate: the copy of this source is complete already; start the application on the target")
 		}
 		if filled {
 			return fmt.Errorf("migrate: the target's table %s has rows already, and no copy was begun; copy into an empty database", t.name)
@@ -165,22 +182,30 @@ func (w *copyWork) first(ctx context.Context, tx pgx.Tx, identity string) error 
 		if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name) VALUES ($1)", t.name); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
- format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1)`, t.target)
-		if err != nil {
+	}
+	return w.takeOff(ctx, tx)
+}
+
+// takeOff takes the foreign keys of all tables of the copy off, and remembers them.
+// An application that was started amid the copy has put some back, perhaps in
+// another form: then that is the one to keep.
+func (w *copyWork) takeOff(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT 'foreign key: ' || conrelid::regclass || '.' || conname, format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+ format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint WHERE contype = 'f' AND conrelid IN (SELECT to_regclass(quote_ident(name)) FROM `+w.state()+` WHERE name <> '' AND undo IS NULL)`)
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Drop, Undo string }])
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name, undo) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET undo = excluded.undo", k.Name, k.Undo); err != nil {
 			return err
 		}
-		keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Drop, Undo string }])
-		if err != nil {
+		if _, err := tx.Exec(ctx, k.Drop); err != nil {
 			return err
-		}
-		for _, k := range keys {
-			if _, err := tx.Exec(ctx, "INSERT INTO "+w.state()+" (name, undo) VALUES ($1, $2)", "foreign key: "+k.Undo, k.Undo); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, k.Drop); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -189,7 +214,7 @@ func (w *copyWork) first(ctx context.Context, tx pgx.Tx, identity string) error 
 func (w *copyWork) resume(ctx context.Context, identity string) error {
 	var begun string
 	if err := w.conn.QueryRow(ctx, "SELECT source FROM "+w.state()+" WHERE name = ''").Scan(&begun); err != nil {
-		return fmt.Errorf("migrate: reading %s: %w", w.stateName(), err)
+		return fmt.Errorf("migrate: reading %s: %w", w.logs.Copy, err)
 	}
 	if begun != identity {
 		return fmt.Errorf("migrate: the copy that was begun is of another source, or somebody has written to the source since; %s", w.again())
@@ -197,18 +222,24 @@ func (w *copyWork) resume(ctx context.Context, identity string) error {
 	for _, t := range w.tables {
 		var known bool
 		if err := w.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+w.state()+" WHERE name = $1)", t.name).Scan(&known); err != nil {
-			return fmt.Errorf("migrate: reading %s: %w", w.stateName(), err)
+			return fmt.Errorf("migrate: reading %s: %w", w.logs.Copy, err)
 		}
 		if !known {
 			return fmt.Errorf("migrate: the copy was begun without the table %s; go on without it, or %s", t.name, w.again())
 		}
+	}
+	if err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.takeOff(ctx, tx) }); err != nil {
+		return fmt.Errorf("migrate: going on with the copy: %w", err)
 	}
 	return nil
 }
 
 // undo leaves the target as it was before the copy was begun: its tables empty.
 func (w *copyWork) undo(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, "SELECT name FROM "+w.state()+" WHERE name <> '' AND undo IS NULL")
+	if err := w.takeOff(ctx, tx); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, "SELECT name FROM "+w.state()+" WHERE name <> '' AND undo IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL")
 	if err != nil {
 		return err
 	}
@@ -236,7 +267,7 @@ func (w *copyWork) putBack(ctx context.Context, tx pgx.Tx) error {
 	}
 	for _, sql := range append(undo, "DROP TABLE "+w.state()) {
 		if _, err := tx.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("%s: %w", sql, err)
+			return keyError(sql, err)
 		}
 	}
 	return nil
@@ -250,11 +281,14 @@ func (w *copyWork) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, e := range w.entities {
+		for _, e := range append(w.entities, models.Meta{Key: models.MetaCopied, Value: w.copied}) {
 			_, err := tx.Exec(ctx, "INSERT INTO "+quoted(w.logs.Meta)+" (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", e.Key, e.Value)
 			if err != nil {
 				return err
 			}
+		}
+		if err := w.takeOff(ctx, tx); err != nil { // those that came back meanwhile
+			return err
 		}
 		if err := w.putBack(ctx, tx); err != nil {
 			return err

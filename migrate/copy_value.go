@@ -198,9 +198,26 @@ func canonical(kind, text string) string {
 	return text
 }
 
+// farExponent bounds what is computed: an exponent may stand for more digits than
+// there is memory.
+const farExponent = 2000
+
 func canonicalNumber(text string) string {
-	// An exponent may stand for more digits than there is memory.
-	if n, ok := new(big.Rat).SetString(text); ok && len(text) < 1000 && !strings.ContainsAny(text, "eE") {
+	text = strings.TrimSpace(text)
+	switch strings.ToLower(strings.TrimPrefix(text, "+")) {
+	case "inf", "infinity":
+		return "Infinity"
+	case "-inf", "-infinity":
+		return "-Infinity"
+	case "nan":
+		return "NaN"
+	}
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		if e, err := strconv.Atoi(text[i+1:]); err != nil || e > farExponent || e < -farExponent {
+			return text
+		}
+	}
+	if n, ok := new(big.Rat).SetString(text); ok && len(text) < farExponent {
 		return n.RatString()
 	}
 	return text

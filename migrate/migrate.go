@@ -17,20 +17,19 @@ import (
 const SchemaVersion = 3
 
 // Up makes the log tables under the prefix (empty means models.DefaultPrefix),
-// or upgrades older ones. It does nothing when they are of SchemaVersion
-// already, and fails when they are of a later one.
+// or upgrades older ones. Of tables that are of SchemaVersion already it puts back
+// what is missing: columns, indexes, defaults, the epoch. It fails when they are of
+// a later one.
 func Up(ctx context.Context, db *gorm.DB, prefix string) error {
 	tables, err := tablesFor(prefix)
 	if err != nil {
 		return err
 	}
-	v, err := version(ctx, db, tables)
-	if err != nil || v == SchemaVersion {
+	if due, err := plan(ctx, db, tables); err != nil || len(due) == 0 {
 		return err
 	}
 	return locked(ctx, db, tables, func(tx *gorm.DB) error {
-		v, err := version(ctx, tx, tables) // another process may have been first
-		if err != nil || v == SchemaVersion {
+		if due, err := plan(ctx, tx, tables); err != nil || len(due) == 0 { // another process may have been first
 			return err
 		}
 		return up(tx, tables)
@@ -49,6 +48,9 @@ func up(tx *gorm.DB, tables models.Tables) error {
 	if err != nil {
 		return err
 	}
+	if err := origin.check(); err != nil {
+		return err
+	}
 	if err := origin.putAside(); err != nil {
 		return err
 	}
@@ -62,13 +64,7 @@ func up(tx *gorm.DB, tables models.Tables) error {
 		{tables.Fields, &models.FieldChange{}, origin.fields != ""},
 		{tables.Mutations, &models.Mutation{}, false},
 	} {
-		table := tx.Table(t.name)
-		if t.fresh {
-			err = table.Migrator().CreateTable(t.model)
-		} else {
-			err = table.AutoMigrate(t.model)
-		}
-		if err != nil {
+		if err := makeTable(tx, t.name, t.model, t.fresh); err != nil {
 			return fmt.Errorf("migrate: making the table %s: %w", t.name, err)
 		}
 	}
@@ -77,7 +73,11 @@ func up(tx *gorm.DB, tables models.Tables) error {
 			return err
 		}
 	}
-	for _, sql := range beyond(tx.Name(), tables) {
+	statements, err := missing(tx, tables)
+	if err != nil {
+		return err
+	}
+	for _, sql := range statements {
 		if err := tx.Exec(sql).Error; err != nil {
 			return fmt.Errorf("migrate: %s: %w", sql, err)
 		}
@@ -85,16 +85,60 @@ func up(tx *gorm.DB, tables models.Tables) error {
 	return writeFacts(tx, tables)
 }
 
-func writeFacts(tx *gorm.DB, tables models.Tables) error {
-	epoch := models.Meta{Key: models.MetaEpoch, Value: rand.Text()}
-	schema := models.Meta{Key: models.MetaSchema, Value: strconv.Itoa(SchemaVersion)}
-	// The epoch of tables that exist already stays: their cursors stay good.
-	err := tx.Table(tables.Meta).Clauses(clause.OnConflict{DoNothing: true}).Create(&epoch).Error
-	if err == nil {
-		err = tx.Table(tables.Meta).Clauses(clause.OnConflict{UpdateAll: true}).Create(&schema).Error
-	}
+// makeTable makes a table, or adds the columns that it lacks. AutoMigrate makes it,
+// but looks at no table that is there: each time it would take away the default
+// that beyond gives.
+func makeTable(tx *gorm.DB, name string, model any, fresh bool) error {
+	columns, err := columnsOf(tx, name)
 	if err != nil {
-		return fmt.Errorf("migrate: writing %s: %w", tables.Meta, err)
+		return err
+	}
+	table := tx.Table(name)
+	switch {
+	case fresh:
+		return table.Migrator().CreateTable(model)
+	case len(columns) == 0:
+		return table.AutoMigrate(model)
+	}
+	stmt := &gorm.Statement{DB: tx}
+	if err := stmt.Parse(model); err != nil {
+		return err
+	}
+	for _, column := range stmt.Schema.DBNames {
+		if columns[column] {
+			continue
+		}
+		if err := tx.Table(name).Migrator().AddColumn(model, column); err != nil {
+			return fmt.Errorf("adding the column %s: %w", column, err)
+		}
+	}
+	return nil
+}
+
+// writeFacts writes what is not there yet. The epoch of tables that exist already
+// stays: their cursors stay good.
+func writeFacts(tx *gorm.DB, tables models.Tables) error {
+	known := map[string]string{}
+	if tx.Migrator().HasTable(tables.Meta) { // or this is a plan
+		var rows []models.Meta
+		if err := tx.Table(tables.Meta).Find(&rows).Error; err != nil {
+			return fmt.Errorf("migrate: reading %s: %w", tables.Meta, err)
+		}
+		for _, r := range rows {
+			known[r.Key] = r.Value
+		}
+	}
+	facts := []models.Meta{{Key: models.MetaSchema, Value: strconv.Itoa(SchemaVersion)}}
+	if known[models.MetaEpoch] == "" {
+		facts = append(facts, models.Meta{Key: models.MetaEpoch, Value: rand.Text()})
+	}
+	for _, fact := range facts {
+		if known[fact.Key] == fact.Value {
+			continue
+		}
+		if err := tx.Table(tables.Meta).Clauses(clause.OnConflict{UpdateAll: true}).Create(&fact).Error; err != nil {
+			return fmt.Errorf("migrate: writing %s: %w", tables.Meta, err)
+		}
 	}
 	return nil
 }

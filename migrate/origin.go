@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -34,6 +35,7 @@ type origin struct {
 var functions = []string{"notify_sync_change", "notify_field_sync_change"}
 
 // findOrigin looks for tables of rhtmx-sync: they have no column for the transaction.
+// It reads the catalog alone.
 func findOrigin(tx *gorm.DB, tables models.Tables) (*origin, error) {
 	o := &origin{tx: tx, tables: tables}
 	for _, t := range []struct {
@@ -44,7 +46,7 @@ func findOrigin(tx *gorm.DB, tables models.Tables) (*origin, error) {
 		if err != nil {
 			return nil, err
 		}
-		if columns["version"] && !columns["tx"] {
+		if columns["version"] && !columns["tx"] && !columns["actor"] { // ours has both, were one dropped
 			*t.is = t.name + "_old"
 			if err := o.lookAt(t.name, *t.is); err != nil {
 				return nil, err
@@ -54,13 +56,24 @@ func findOrigin(tx *gorm.DB, tables models.Tables) (*origin, error) {
 	return o, o.lookForFunctions()
 }
 
+// FromRhtmxSync tells whether the log tables are those of rhtmx-sync, which Up takes
+// over.
+func FromRhtmxSync(ctx context.Context, db *gorm.DB, prefix string) (bool, error) {
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return false, err
+	}
+	o, err := findOrigin(db.Session(&gorm.Session{NewDB: true, Context: ctx}), tables)
+	return err == nil && o.found(), err
+}
+
 func (o *origin) found() bool { return o.changes != "" || o.fields != "" }
 
 // columnsOf gives the columns of a table; none if there is no such table.
 func columnsOf(tx *gorm.DB, table string) (map[string]bool, error) {
 	query := "SELECT name FROM pragma_table_info(?)"
 	if tx.Name() != sqlite {
-		query = "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = ?"
+		query = "SELECT attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ? AND a.attnum > 0 AND NOT a.attisdropped"
 	}
 	var names []string
 	if err := tx.Raw(query, table).Scan(&names).Error; err != nil {
@@ -192,11 +205,20 @@ SELECT n.id, o.entity, o.entity_id, 'update', NULL, n.id, o.client_id, '', '', %
 		o.quote(o.tables.Changes), o.time("o.timestamp"), o.transaction(), o.quote(o.fields), o.numbers())
 }
 
+// A field that is NULL was deleted, as in the log of ours.
 func (o *origin) moveFields() string {
 	return fmt.Sprintf(`INSERT INTO %s (id, entity, entity_id, field, value, action, version, client_id, actor, timestamp, tx)
-SELECT n.id << %d, f.entity, f.entity_id, f.field, f.value, CASE WHEN f.value IS NULL THEN 'delete' ELSE 'update' END, n.id, f.client_id, '', %s, %s
-FROM (SELECT o.*, CASE WHEN o.action = 'delete' THEN NULL ELSE nullif(%s, 'null') END AS json FROM %s o) f JOIN %s n ON n.log = 'fields' AND n.old = f.id ORDER BY n.id`,
-		o.quote(o.tables.Fields), models.FieldBits, o.time("f.timestamp"), o.transaction(), o.json("o.value"), o.quote(o.fields), o.numbers())
+SELECT n.id << %d, f.entity, f.entity_id, f.field, f.json, CASE WHEN f.json IS NULL THEN 'delete' ELSE 'update' END, n.id, f.client_id, '', %s, %s
+FROM (SELECT o.*, CASE WHEN o.action = 'delete' OR %s THEN NULL ELSE %s END AS json FROM %s o) f JOIN %s n ON n.log = 'fields' AND n.old = f.id ORDER BY n.id`,
+		o.quote(o.tables.Fields), models.FieldBits, o.time("f.timestamp"), o.transaction(), o.isNull("o.value"), o.json("o.value"), o.quote(o.fields), o.numbers())
+}
+
+// isNull tells of a column with JSON whether it is JSON's null, however spelled.
+func (o *origin) isNull(column string) string {
+	if o.tx.Name() == sqlite {
+		return "json_type(" + column + ") = 'null'"
+	}
+	return "json_typeof(" + column + "::json) = 'null'"
 }
 
 // json is the text of a column, which must be JSON: anything else fails.

@@ -353,18 +353,52 @@ func TestOriginInPart(t *testing.T) {
 	}
 }
 
-// What is no JSON is not taken over in silence, and then nothing is changed.
-func TestOriginWithBadData(t *testing.T) {
+// What cannot be taken over is named, row and all, by Plan and by Up, and then
+// nothing is changed.
+func TestOriginWithBadRows(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ sql, want string }{
+		"data":          {`INSERT INTO _rhtmx_sync_log (id, entity, entity_id, action, data, version) VALUES (5, 'todos', '1', 'update', '{"a":', 1)`, `the row with id 5 of _rhtmx_sync_log (todos 1) has no JSON in its column data: "{\"a\":"`},
+		"value":         {`INSERT INTO _rhtmx_field_sync_log (id, entity, entity_id, field, action, value, version) VALUES (6, 'todos', '2', 'title', 'update', 'no json', 1)`, `the row with id 6 of _rhtmx_field_sync_log (todos 2) has no JSON in its column value: "no json"`},
+		"large version": {`INSERT INTO _rhtmx_sync_log (entity, entity_id, action, version) VALUES ('todos', '1', 'delete', 9223372036854770000)`, "the highest number in _rhtmx_sync_log is 9223372036854770000"},
+		"large field":   {`INSERT INTO _rhtmx_field_sync_log (entity, entity_id, field, action, version) VALUES ('todos', '1', 'title', 'delete', 2199023255552)`, "beyond 2199023255552 they do not fit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+				db := d.Open(t)
+				makeOrigin(t, db)
+				require.NoError(t, db.Exec(c.sql).Error)
+				before := catalog(t, db)
+				_, planErr := migrate.Plan(t.Context(), db, "")
+				for _, err := range []error{planErr, migrate.Up(t.Context(), db, "")} {
+					require.ErrorContains(t, err, "taking over the tables of rhtmx-sync")
+					require.ErrorContains(t, err, c.want)
+					require.ErrorContains(t, err, "nothing was changed")
+				}
+				require.Equal(t, before, catalog(t, db))
+			})
+		})
+	}
+}
+
+// In the field log a field that became NULL was deleted, whatever rhtmx-sync said of
+// its value.
+func TestOriginFieldActions(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
 		db := d.Open(t)
 		makeOrigin(t, db)
-		require.NoError(t, db.Exec(`INSERT INTO _rhtmx_sync_log (entity, entity_id, action, data, version) VALUES ('todos', '1', 'update', '{"a":', 1)`).Error)
-		before := catalog(t, db)
-		err := migrate.Up(t.Context(), db, "")
-		require.ErrorContains(t, err, "taking over the tables of rhtmx-sync")
-		require.ErrorContains(t, err, "nothing was changed")
-		require.Equal(t, before, catalog(t, db))
+		require.NoError(t, db.Exec(`INSERT INTO _rhtmx_field_sync_log (entity, entity_id, field, action, value, version) VALUES
+ ('todos', '1', 'a', 'update', '"x"', 1), ('todos', '1', 'b', 'delete', '"left over"', 2), ('todos', '1', 'c', 'update', ' null ', 3),
+ ('todos', '1', 'd', 'update', NULL, 4), ('todos', '1', 'e', 'delete', NULL, 5), ('todos', '1', 'f', 'update', ' {"a": [1.50]}', 6), ('todos', '1', 'g', 'delete', 'no json', 7)`).Error)
+		require.NoError(t, migrate.Up(t.Context(), db, ""))
+		var got []models.FieldChange
+		require.NoError(t, db.Order("id").Find(&got).Error)
+		var lines []string
+		for _, f := range got {
+			lines = append(lines, fmt.Sprintf("%s %s %s", f.Field, f.Action, f.Value))
+		}
+		require.Equal(t, []string{`a update "x"`, "b delete ", "c delete ", "d delete ", "e delete ", `f update  {"a": [1.50]}`, "g delete "}, lines)
 	})
 }
 

@@ -12,15 +12,20 @@ import (
 )
 
 // Plan gives the statements that Up would run now, in their order and without a
-// semicolon; none if there is nothing to do. It runs none of them: it only looks
-// at the catalog. What it shows holds until somebody changes the tables, but for
+// semicolon; none if there is nothing to do. It runs none of them: it only reads. What it shows holds until somebody changes the tables, but for
 // the random epoch of new tables.
 //
 // To run them by hand, put them into one transaction.
 func Plan(ctx context.Context, db *gorm.DB, prefix string) ([]string, error) {
-	tables := models.TablesFor(prefix)
-	v, err := version(ctx, db, tables)
-	if err != nil || v == SchemaVersion {
+	tables, err := tablesFor(prefix)
+	if err != nil {
+		return nil, err
+	}
+	return plan(ctx, db, tables)
+}
+
+func plan(ctx context.Context, db *gorm.DB, tables models.Tables) ([]string, error) {
+	if _, err := version(ctx, db, tables); err != nil {
 		return nil, err
 	}
 	tx := db.Session(&gorm.Session{NewDB: true, Context: ctx, SkipDefaultTransaction: true})

@@ -15,6 +15,7 @@ type Tables struct {
 	Fields    string // one row a changed field, e.g. _rhtmx_field_sync_log
 	Meta      string // keys and values, e.g. _rhtmx_sync_meta
 	Mutations string // one row a mutation that a client pushed, e.g. _rhtmx_sync_mutation
+	Copy      string // there while a copy into the database is not complete, e.g. _rhtmx_sync_copy
 	Channel   string // not a table: where PostgreSQL's NOTIFY rings, e.g. _rhtmx_sync
 }
 
@@ -35,7 +36,7 @@ func TablesFor(prefix string) Tables {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Mutations: prefix + "sync_mutation", Channel: prefix + "sync"}
+	return Tables{Changes: prefix + "sync_log", Fields: prefix + "field_sync_log", Meta: prefix + "sync_meta", Mutations: prefix + "sync_mutation", Copy: prefix + "sync_copy", Channel: prefix + "sync"}
 }
 
 // Change is one row of the change log: one row of a tracked table that was
@@ -129,6 +130,11 @@ const (
 	// MetaHorizon holds the highest transaction that was pruned from the log, a
 	// decimal number.
 	MetaHorizon = "horizon"
+	// MetaHome holds the cluster, the database and the log table that the log was in
+	// when it was last opened, on PostgreSQL.
+	MetaHome = "home"
+	// MetaCopied tells of what migrate.Copy has made a complete copy here.
+	MetaCopied = "copied"
 	// MetaEntity begins the keys that hold, for each entity, a JSON object with its
 	// scope column, its hidden columns and how often these have changed.
 	MetaEntity = "entity:"

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lib/pq"
+
 	"github.com/rhtmx/gormsync/models"
 )
 
@@ -40,6 +42,9 @@ func (l *Log) repair(ctx context.Context) (err error) {
 	if l.dialect == sqlite {
 		return l.shapes(ctx, false)
 	}
+	if err := l.complete(ctx); err != nil {
+		return err
+	}
 	var standby, restored bool
 	var cache, behind int64
 	changes := l.quote(l.tables.Changes)
@@ -60,7 +65,49 @@ func (l *Log) repair(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
 	return l.shapes(ctx, false)
+}
+
+// complete refuses a database that migrate.Copy has not finished: it would pass for
+// whole, and the edits that clients made of rows still to come would be refused for
+// good.
+func (l *Log) complete(ctx context.Context) error {
+	var copying bool
+	if err := l.pool.QueryRowContext(ctx, "SELECT to_regclass("+literal(l.quote(l.tables.Copy))+") IS NOT NULL").Scan(&copying); err != nil {
+		return fmt.Errorf("gormsync: looking for %s: %w", l.tables.Copy, err)
+	}
+	if copying {
+		return fmt.Errorf("gormsync: a copy into this database is not complete; run it again to its end (gormsync copy, or migrate.Copy), with --restart to begin anew. "+
+			"To give it up, empty the tables and drop %s", l.tables.Copy)
+	}
+	return nil
+}
+
+// HomeSQL is PostgreSQL's query for what MetaHome holds: which cluster, database and
+// log table this is. A timeline is not in it: after a failover the log is the same.
+func HomeSQL(tables models.Tables) string {
+	return "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database()), " +
+		literal(pq.QuoteIdentifier(tables.Changes)) + "::regclass::oid)"
+}
+
+// settle writes down where the log is, so that a dump of it that is restored
+// elsewhere is known for one.
+func (l *Log) settle(ctx context.Context) error {
+	var home, known string
+	err := l.pool.QueryRowContext(ctx, "SELECT ("+HomeSQL(l.tables)+"), coalesce((SELECT value FROM "+l.quote(l.tables.Meta)+" WHERE key = "+literal(models.MetaHome)+"), '')").Scan(&home, &known)
+	if err != nil {
+		return fmt.Errorf("gormsync: asking which database this is: %w", err)
+	}
+	if home == known {
+		return nil
+	}
+	if _, err := l.pool.ExecContext(ctx, l.setMeta(models.MetaHome, home)); err != nil {
+		return fmt.Errorf("gormsync: writing %s: %w", l.tables.Meta, err)
+	}
+	return nil
 }
 
 // repairRestored: when some rows' transactions are still to come, all rows are of

@@ -36,6 +36,9 @@ func (t *tool) cleanup(c *cobra.Command, olderThan, mutations time.Duration) (er
 		return err
 	}
 	defer done()
+	if err := t.ready(c.Context(), db); err != nil {
+		return err
+	}
 	log, err := trackers.NewLog(c.Context(), db, trackers.Config{Prefix: t.prefix})
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ The database is a URL, as for gormsync.Open: postgres://user:password@host/name 
 sqlite:///path/of/the/file.db. Give it with --database, or as DATABASE_URL.
 
 Exit codes: 0 well, 1 failed, 2 wrong usage, 3 something is to be done (doctor has
-findings, or an upgrade of the tables is due).`,
+findings, an upgrade of the tables is due, or a copy is not complete).`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {
 			if t.database == "" { // not as the flag's default: help would show the password
@@ -113,7 +113,7 @@ func (t *tool) fail(err error) {
 		_ = json.NewEncoder(t.err).Encode(map[string]string{"error": err.Error()})
 		return
 	}
-	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), err)
+	_, _ = fmt.Fprintln(t.err, color.RedString("gormsync:"), strings.TrimPrefix(err.Error(), "gormsync: "))
 }
 
 // printable takes out what a terminal would obey: clients choose their names and

@@ -107,6 +107,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"migrate", "nonsense"}, {"migrate", "up", "nonsense"}, {"tail", "--nonsense"}, {"migrate", "status"}, {"cleanup"},
 		{"copy", "--from", "sqlite://x.db"}, {"cleanup", "--older-than", "week"}, {"tail", "--action", "drop"},
+		{"doctor", "--old-transaction=-5m", "--database", "sqlite://x.db"}, {"migrate", "status", "--database", "mysql://localhost/x"}, {"doctor", "--database", "mysql://localhost/x"},
 	} {
 		code, _, stderr := call(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)

@@ -20,7 +20,8 @@ func (t *tool) copyCommand() *cobra.Command {
 		Long: `Copies the tracked tables and the log from SQLite to PostgreSQL. Stop the application
 first, and start it once on the empty PostgreSQL database, so that it makes its
 tables there. A copy that was cut off goes on when it is called again. At the end
-rows and checksums of both sides are compared.`,
+rows and checksums of both sides are compared. Until then no application starts on
+the target. A second copy into the same database waits for the first.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if from == "" {
 				from = t.database

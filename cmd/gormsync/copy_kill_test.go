@@ -111,10 +111,10 @@ func readProgress(t *testing.T, from *bufio.Reader) (p migrate.CopyProgress, mor
 func (c *copyProgram) killAt(t *testing.T, at migrate.CopyProgress) (first migrate.CopyProgress) {
 	t.Helper()
 	cmd, _, progress := c.start(t)
-	for n := 0; ; n++ {
+	for {
 		p, more := readProgress(t, progress)
 		require.True(t, more, "it ended before %v", at)
-		if n == 0 {
+		if first.Step == "" && p.Step != "wait" { // for the server to notice the end of the one before
 			first = p
 		}
 		if p.Step == at.Step && p.Table == at.Table && p.Done >= at.Done {
@@ -131,12 +131,12 @@ func (c *copyProgram) killAt(t *testing.T, at migrate.CopyProgress) (first migra
 func (c *copyProgram) finish(t *testing.T) (report migrate.CopyReport, first migrate.CopyProgress, peak int64) {
 	t.Helper()
 	cmd, out, progress := c.start(t)
-	for n := 0; ; n++ {
+	for {
 		p, more := readProgress(t, progress)
 		if !more {
 			break
 		}
-		if n == 0 {
+		if first.Step == "" && p.Step != "wait" {
 			first = p
 		}
 	}

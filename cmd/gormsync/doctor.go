@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,22 +20,36 @@ func (t *tool) doctorCommand() *cobra.Command {
 		Long: `Looks at the database as the role of the URL sees it, so give it the URL that the
 application has. It changes nothing. Each finding comes with its remedy.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			db, done, err := t.open()
-			if err != nil {
-				return err
+			if o.OldTransaction <= 0 {
+				return usageError{errors.New("--old-transaction is how long a transaction may be open, such as 5m; it must be more than 0")}
 			}
-			defer done()
 			o.Prefix = t.prefix
-			findings, err := doctor.Examine(c.Context(), db, o)
-			if err != nil {
-				return err
-			}
-			return t.findings(findings)
+			return t.doctor(c.Context(), o)
 		},
 	}
 	c.Flags().StringVar(&o.ListenDSN, "listen-dsn", "", "where bells come from, as Config.ListenDSN")
 	c.Flags().DurationVar(&o.OldTransaction, "old-transaction", 5*time.Minute, "how long a transaction may be open")
 	return c
+}
+
+func (t *tool) doctor(ctx context.Context, o doctor.Options) error {
+	db, done, err := t.open()
+	var usage usageError
+	if errors.As(err, &usage) {
+		return err
+	}
+	var findings []doctor.Finding
+	if err == nil {
+		defer done()
+		findings, err = doctor.Examine(ctx, db, o)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		findings = append(findings, doctor.Unreachable(err))
+	}
+	return t.findings(findings)
 }
 
 func (t *tool) findings(findings []doctor.Finding) error {

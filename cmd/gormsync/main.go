@@ -4,7 +4,7 @@
 //
 // The exit code is 0 when all went well, 1 when something failed, 2 when it was
 // called in a wrong way, and 3 when doctor found something to do, or when migrate
-// status or migrate plan say that an upgrade is due.
+// status or migrate plan say that an upgrade is due or a copy is not complete.
 package main
 
 import (

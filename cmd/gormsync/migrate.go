@@ -42,6 +42,10 @@ func (t *tool) up(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	due, err := migrate.Plan(c.Context(), db, t.prefix)
+	if err != nil {
+		return err
+	}
 	stop := t.spin("upgrading")
 	err = migrate.Up(c.Context(), db, t.prefix)
 	stop()
@@ -49,6 +53,10 @@ func (t *tool) up(c *cobra.Command) error {
 		return err
 	}
 	return t.print(map[string]int{"from": from, "to": migrate.SchemaVersion}, func(w *bytes.Buffer) {
+		if from == migrate.SchemaVersion && len(due) > 0 {
+			fmt.Fprintf(w, "The log tables are of version %d already; what was missing in them is back.\n", from)
+			return
+		}
 		if from == migrate.SchemaVersion {
 			fmt.Fprintf(w, "The log tables are of version %d already.\n", from)
 			return
@@ -112,13 +120,20 @@ func (t *tool) status(c *cobra.Command) error {
 	err = t.print(s, func(w *bytes.Buffer) {
 		state := color.GreenString("up to date")
 		switch {
+		case s.RhtmxSync:
+			state = color.YellowString("those of rhtmx-sync; gormsync migrate up takes them over, with their rows")
 		case s.Version == 0:
 			state = color.YellowString("not there; run gormsync migrate up")
 		case s.Version < s.Latest:
 			state = color.YellowString("version %d is there; run gormsync migrate up", s.Latest)
+		case s.Due > 0:
+			state = color.YellowString("but not whole; gormsync migrate plan shows what is missing, and gormsync migrate up puts it back")
+		}
+		if s.Copying {
+			fmt.Fprintln(w, color.RedString("copy        not complete"), "(or another one is at work); run gormsync copy again to its end, or with --restart")
 		}
 		fmt.Fprintf(w, "log tables  version %d, %s\n", s.Version, state)
-		if s.Version == 0 {
+		if s.Version == 0 || s.Version == s.Latest && s.Due > 0 {
 			return
 		}
 		fmt.Fprintf(w, "changes     %d\nfields      %d\n", s.Changes, s.Fields)
@@ -129,7 +144,7 @@ func (t *tool) status(c *cobra.Command) error {
 			fmt.Fprintf(w, "entity      %s\n", printable(e))
 		}
 	})
-	if err == nil && s.Version != s.Latest {
+	if err == nil && (s.Version != s.Latest || s.Due > 0 || s.Copying) {
 		err = errFound
 	}
 	return err

@@ -27,10 +27,7 @@ func (t *tool) open() (*gorm.DB, func(), error) {
 func openURL(rawURL string) (db *gorm.DB, done func(), err error) {
 	quiet := &gorm.Config{Logger: logger.Discard}
 	if path, ok := sqlitePath(rawURL); ok {
-		if _, err := os.Stat(path); err != nil {
-			return nil, nil, fmt.Errorf("no such SQLite database: %w", err)
-		}
-		db, err = gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=rw&_busy_timeout=5000"), quiet)
+		db, err = openFile(path, quiet)
 	} else if rawURL, err = unprepared(rawURL); err == nil {
 		db, err = gormsync.Open(rawURL, quiet)
 	}
@@ -42,6 +39,20 @@ func openURL(rawURL string) (db *gorm.DB, done func(), err error) {
 		return nil, nil, err
 	}
 	return db, func() { _ = pool.Close() }, nil // the process ends
+}
+
+func openFile(path string, config *gorm.Config) (*gorm.DB, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("no such SQLite database: %w", err)
+	}
+	db, err := gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=rw&_busy_timeout=5000"), config)
+	if err == nil {
+		err = db.Exec("PRAGMA schema_version").Error // SQLite reads the file with the first query
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the SQLite database %s cannot be opened: %w", path, err)
+	}
+	return db, nil
 }
 
 func sqlitePath(rawURL string) (path string, ok bool) {
@@ -57,8 +68,8 @@ func sqlitePath(rawURL string) (path string, ok bool) {
 // unprepared has pgx do without prepared statements, which transaction poolers
 // lose.
 func unprepared(rawURL string) (string, error) {
-	if !strings.HasPrefix(rawURL, "postgres") {
-		return rawURL, nil
+	if scheme, _, _ := strings.Cut(rawURL, ":"); scheme != "postgres" && scheme != "postgresql" {
+		return "", usageError{fmt.Errorf("a URL that begins with %q is none that gormsync knows; use postgres://…, or sqlite:// and the path of a file", scheme+":")}
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -25,6 +25,8 @@ func (b *bars) show(p migrate.CopyProgress) {
 	switch {
 	case b.json:
 		_ = json.NewEncoder(b.out).Encode(p) // nor a line that cannot be written
+	case p.Step == "wait":
+		_, _ = fmt.Fprintln(b.out, "waiting for another copy into this database, or for the server to notice that it was ended")
 	case !isTerminal(b.out):
 		if p.Done == p.Total || p.Step != b.at.Step || p.Table != b.at.Table {
 			_, _ = fmt.Fprintf(b.out, "%s %s: %d of %d\n", p.Step, p.Table, p.Done, p.Total)

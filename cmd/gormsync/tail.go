@@ -32,6 +32,7 @@ func (t *tool) tailCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "tail", Short: "Follows the changes as they happen",
 		Long: `Follows the changes of all entities as they happen, one a line, until it is interrupted.
+When the connection breaks it says so on stderr, and goes on where it was.
 As JSON each line is {"change":…,"cursor":…}; the cursor is the place after it.`,
 		RunE: func(c *cobra.Command, _ []string) error { return t.tail(c.Context(), f) },
 	}
@@ -58,6 +59,9 @@ func (t *tool) tail(ctx context.Context, f *tail) error {
 		return err
 	}
 	defer done()
+	if err := t.ready(ctx, db); err != nil {
+		return err
+	}
 	log, err := trackers.NewLog(ctx, db, trackers.Config{Prefix: t.prefix})
 	if err != nil {
 		return err
@@ -71,34 +75,7 @@ func (t *tool) tail(ctx context.Context, f *tail) error {
 		return err
 	}
 	defer silence()
-	for shown := 0; ; {
-		page, err := log.Changes().Read(ctx, nil, cursor, 0)
-		if ctx.Err() != nil {
-			return nil // to be interrupted is its end
-		}
-		if err != nil {
-			return err
-		}
-		for i := range page.Entries {
-			if !f.wants(&page.Entries[i].Row) {
-				continue
-			}
-			if err := t.show(&page.Entries[i].Row, page.After(i), f.wide); err != nil {
-				return err
-			}
-			if shown++; shown == f.count {
-				return nil
-			}
-		}
-		if cursor = page.Cursor; page.More {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-bell:
-		}
-	}
+	return t.follow(ctx, log, f, cursor, bell)
 }
 
 func (f *tail) begin(ctx context.Context, log *trackers.Log) (models.Cursor, error) {

@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -28,8 +29,8 @@ const (
 
 // Finding is what one check found.
 type Finding struct {
-	// Check names the check: server, rights, schema, sequence, epoch, bells, lag,
-	// transactions, sizes, and on SQLite also journal and writing.
+	// Check names the check: server, rights, schema, copy, sequence, epoch, bells,
+	// lag, transactions, sizes, and on SQLite also journal and writing.
 	Check   string `json:"check"`
 	Level   Level  `json:"level"`
 	Message string `json:"message"`
@@ -82,18 +83,59 @@ func (e *examination) failed(check string, err error) {
 	e.add(check, Error, "give the role the rights that docs/postgresql.md lists, or look into the message", "cannot be checked: %v", err)
 }
 
-// schema looks at the version of the tables.
-func (e *examination) schema() {
+// schema looks at the version of the tables, and whether they are whole. It tells
+// whether they can be looked into.
+func (e *examination) schema() bool {
 	v, err := migrate.Version(e.ctx, e.db, e.Prefix)
 	switch {
 	case err != nil && v > migrate.SchemaVersion:
 		e.add("schema", Error, "update this program and the application", "the log tables are of version %d, and this program knows up to %d", v, migrate.SchemaVersion)
+		return true
 	case err != nil:
 		e.failed("schema", err)
+		return true
 	case v < migrate.SchemaVersion:
 		e.add("schema", Error, "run gormsync migrate up, or start the application without SkipMigrate", "the log tables are of version %d; this program needs %d", v, migrate.SchemaVersion)
+		return true
+	}
+	due, err := migrate.Plan(e.ctx, e.db, e.Prefix)
+	switch {
+	case err != nil:
+		e.failed("schema", err)
+	case len(due) > 0:
+		e.add("schema", Error, "run gormsync migrate up as the owner of the tables", "something is missing in the log tables; to put it back: %s", strings.Join(due, "; "))
+		return !strings.Contains(strings.Join(due, "; "), " ADD ")
 	default:
 		e.add("schema", OK, "", "version %d", v)
+	}
+	return true
+}
+
+// absent tells of log tables that are not there, or not yet gormsync's. It returns
+// whether that is so.
+func (e *examination) absent(missing []string) bool {
+	old, err := migrate.FromRhtmxSync(e.ctx, e.db, e.Prefix)
+	switch {
+	case err != nil:
+		e.failed("schema", err)
+	case old:
+		e.add("schema", Error, "stop rhtmx-sync, and run gormsync migrate up, which takes them over with their rows (gormsync migrate plan shows how)", "the log tables are those of rhtmx-sync")
+		return true
+	case len(missing) > 0:
+		e.add("schema", Error, "run gormsync migrate up, or start the application without SkipMigrate, or name the --prefix", "there is no table %s", strings.Join(missing, ", "))
+	}
+	return err != nil || len(missing) > 0
+}
+
+// copying looks for a copy that was begun and not ended.
+func (e *examination) copying() {
+	unfinished, err := migrate.Copying(e.ctx, e.db, e.Prefix)
+	switch {
+	case err != nil:
+		e.failed("copy", err)
+	case unfinished:
+		e.add("copy", Error, "run gormsync copy again until it says that it is complete, or with --restart to begin anew; start no application on it before",
+			"a copy into this database is not complete: rows are missing (or a copy is at work now)")
 	}
 }
 

@@ -141,7 +141,9 @@ func TestTransactionPooler(t *testing.T) {
 	bad := examine(t, db, doctor.Options{})
 	require.Len(t, bad, 1)
 	require.Equal(t, doctor.Warning, bad["bells"].Level)
-	require.Contains(t, bad["bells"].Message, "transaction pooler")
+	require.Equal(t, 1, strings.Count(bad["bells"].Message, "transaction pooler"), bad["bells"].Message)
+	require.LessOrEqual(t, strings.Count(bad["bells"].Message, "("), 1, bad["bells"].Message)
+	require.Contains(t, bad["bells"].Remedy, "default_query_exec_mode=exec")
 	require.Contains(t, bad["bells"].Remedy, "Config.ListenDSN")
 	require.Empty(t, examine(t, db, doctor.Options{ListenDSN: direct}))
 	require.Contains(t, examine(t, db, doctor.Options{ListenDSN: "postgres://%"})["bells"].Message, "ListenDSN")
@@ -194,6 +196,48 @@ func TestRestoredDump(t *testing.T) {
 	require.Contains(t, bad["epoch"].Remedy, "restart the application")
 	use(dst)
 	require.Empty(t, examine(t, dst, doctor.Options{}))
+}
+
+// A log that comes from another database of the same cluster, whose transactions are
+// all over: nothing but the place tells.
+func TestRestoredBesideItself(t *testing.T) {
+	url := cluster(t, nil)
+	admin := open(t, url)
+	at := func(name string) string { return strings.Replace(url, "/postgres?", "/"+name+"?", 1) }
+	use := func(name string) {
+		db, err := gormsync.Open(at(name))
+		require.NoError(t, err)
+		require.NoError(t, db.AutoMigrate(&Item{}))
+		sync, err := gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Item{}}}})
+		require.NoError(t, err)
+		require.NoError(t, db.Use(sync))
+		require.NoError(t, db.Create(&Item{Name: "a"}).Error)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		require.NoError(t, pool.Close()) // or it could be no template
+	}
+	require.NoError(t, admin.Exec("CREATE DATABASE source").Error)
+	use("source")
+	require.Eventually(t, func() bool { return admin.Exec("CREATE DATABASE restored TEMPLATE source").Error == nil }, 10*time.Second, 50*time.Millisecond)
+	require.Empty(t, examine(t, open(t, at("source")), doctor.Options{}))
+	restored := open(t, at("restored"))
+	bad := examine(t, restored, doctor.Options{})
+	require.Len(t, bad, 1)
+	require.Contains(t, bad["epoch"].Message, "this is a restored dump")
+	require.Contains(t, bad["epoch"].Remedy, "restart the application")
+	use("restored")
+	require.Empty(t, examine(t, restored, doctor.Options{}))
+}
+
+// A file that one may only read.
+func TestReadOnlyFile(t *testing.T) {
+	d := dbtest.SQLite(t)
+	require.NoError(t, migrate.Up(t.Context(), d.Open(t), ""))
+	u, err := url.Parse(d.URL)
+	require.NoError(t, err)
+	bad := examine(t, open(t, "file:"+u.Path+"?mode=ro"), doctor.Options{})
+	require.Contains(t, bad["writing"].Message, "may read the file and not write to it")
+	require.Contains(t, bad["writing"].Remedy, "let the user of the application write")
 }
 
 func TestOldTransactions(t *testing.T) {

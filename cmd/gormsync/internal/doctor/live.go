@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +29,12 @@ func (e *examination) bells(s *server) {
 	case status.Mode == listener.Polling:
 		e.add("bells", Warning, "see docs/listen-notify.md", "changes of other processes are found by polling: %s", status.Reason)
 	default:
-		e.add("bells", Warning, "set Config.ListenDSN (here --listen-dsn) to the server itself or to a session pooler; until then changes of other servers come after 0.5 s",
-			"bells do not arrive: %s (%s)", status.Reason, status.LastError)
+		why := status.Reason
+		if why == "" || !strings.Contains(why, status.LastError) {
+			why = strings.TrimSpace(why + " " + status.LastError)
+		}
+		e.add("bells", Warning, "set Config.ListenDSN (here --listen-dsn) to the server itself or to a session pooler; until then changes of other servers come after 0.5 s. "+
+			"Through a transaction pooler the application's own URL needs default_query_exec_mode=exec", "bells do not arrive: %s", why)
 	}
 	if s != nil {
 		e.notifications()

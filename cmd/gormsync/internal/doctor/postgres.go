@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"github.com/lib/pq"
+
+	"github.com/rhtmx/gormsync/models"
+	"github.com/rhtmx/gormsync/trackers"
 )
 
 // server is what PostgreSQL says of itself.
@@ -30,7 +33,10 @@ func (e *examination) postgres() ([]Finding, error) {
 	if !e.rights(&s) {
 		return e.findings, nil
 	}
-	e.schema()
+	e.copying()
+	if !e.schema() {
+		return e.findings, nil
+	}
 	if !s.Standby {
 		e.sequence()
 	}
@@ -93,8 +99,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN
 			return false
 		}
 	}
-	if len(missing) > 0 {
-		e.add("schema", Error, "run gormsync migrate up, or start the application without SkipMigrate, or name the --prefix", "there is no table %s", strings.Join(missing, ", "))
+	if len(grants) == 0 && e.absent(missing) {
 		return false
 	}
 	grants = append(grants, e.sequenceGrants(s)...)
@@ -156,17 +161,31 @@ func (e *examination) sequence() {
 	}
 }
 
-// restored looks for rows whose transactions are still to come.
+// restored looks for rows whose transactions are still to come, and for a log that
+// was opened somewhere else last.
 func (e *examination) restored() {
 	var n int64
 	err := e.db.Raw("SELECT count(*) FROM (SELECT 1 FROM " + pq.QuoteIdentifier(e.tables.Changes) + " WHERE tx >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint LIMIT 1000) x").Scan(&n).Error
+	if err != nil {
+		e.failed("epoch", err)
+		return
+	}
+	const remedy = "restart the application: it mends the log when it starts, and clients take a new snapshot"
+	if n > 0 {
+		e.add("epoch", Error, remedy, "%d or more rows of the log are of another cluster: this is a restored dump that the application has not started on since", n)
+		return
+	}
+	var here struct{ Home, Known string }
+	err = e.db.Raw("SELECT ("+trackers.HomeSQL(e.tables)+") AS home, coalesce((SELECT value FROM "+pq.QuoteIdentifier(e.tables.Meta)+" WHERE key = ?), '') AS known", models.MetaHome).Scan(&here).Error
 	switch {
 	case err != nil:
 		e.failed("epoch", err)
-	case n > 0:
-		e.add("epoch", Error, "restart the application: it mends the log when it starts, and clients take a new snapshot", "%d or more rows of the log are of another cluster: this is a restored dump that the application has not started on since", n)
+	case here.Known == "":
+		e.add("epoch", OK, "", "no application has opened the log yet; none of its transactions is still to come")
+	case here.Known != here.Home:
+		e.add("epoch", Warning, remedy, "the log comes from another cluster, database or table: this is a restored dump, or a copy, that the application has not started on since")
 	default:
-		e.add("epoch", OK, "", "the log is this database's own")
+		e.add("epoch", OK, "", "the log is where the application opened it last, and none of its transactions is still to come")
 	}
 }
 
@@ -187,6 +206,15 @@ func (e *examination) sizes() {
 			e.add("sizes", Warning, fmt.Sprintf("VACUUM (ANALYZE) %s; if it does not help, an old transaction holds it up", pq.QuoteIdentifier(t.Name)), "%s has %d dead rows beside %d live ones (%s)", t.Name, t.Dead, t.Live, t.Size)
 			continue
 		}
-		e.add("sizes", OK, "", "%s: about %d rows, %s with its indexes", t.Name, t.Live, t.Size)
+		var rows int64 // the server's estimate counts those of a copy twice for a while
+		if err := e.db.Raw("SELECT count(*) FROM (SELECT 1 FROM "+pq.QuoteIdentifier(t.Name)+" LIMIT ?) x", few+1).Scan(&rows).Error; err != nil {
+			e.failed("sizes", err)
+			return
+		}
+		about := ""
+		if rows > few {
+			about, rows = "about ", max(rows, t.Live)
+		}
+		e.add("sizes", OK, "", "%s: %s%d rows, %s with its indexes", t.Name, about, rows, t.Size)
 	}
 }

@@ -19,13 +19,15 @@ func (e *examination) sqlite() ([]Finding, error) {
 	e.add("server", OK, "", "SQLite %s, %s", version, file)
 	e.journal(journal, file)
 	e.writing()
+	var missing []string
 	for _, name := range e.logTables() {
 		if !e.db.Migrator().HasTable(name) {
-			e.add("schema", Error, "run gormsync migrate up, or start the application without SkipMigrate, or name the --prefix", "there is no table %s", name)
-			return e.findings, nil
+			missing = append(missing, name)
 		}
 	}
-	e.schema()
+	if e.absent(missing) || !e.schema() {
+		return e.findings, nil
+	}
 	e.counter()
 	if e.epoch() {
 		e.add("epoch", OK, "", "there is one")
@@ -62,15 +64,16 @@ func (e *examination) writing() {
 	}
 	defer func() { _ = conn.Close() }() // it goes back to the pool
 	if _, err := conn.ExecContext(e.ctx, "BEGIN IMMEDIATE"); err != nil {
-		remedy := "find the process that has been writing all the while, and end its transaction"
-		if strings.Contains(err.Error(), "readonly") {
-			remedy = "let the user of the application write to the file and to its folder"
-		}
-		e.add("writing", Error, remedy, "nobody can write at present: %v", err)
+		e.add("writing", Error, "find the process that has been writing all the while, and end its transaction", "nobody can write at present: %v", err)
 		return
 	}
+	_, readOnly := conn.ExecContext(e.ctx, "CREATE TABLE gormsync_doctor (i int)") // only this tells of a file that one may not write to
 	if _, err := conn.ExecContext(context.WithoutCancel(e.ctx), "ROLLBACK"); err != nil {
 		e.failed("writing", err)
+		return
+	}
+	if readOnly != nil {
+		e.add("writing", Error, "let the user of the application write to the file and to its folder, and run this as that user", "this user may read the file and not write to it: %v", readOnly)
 		return
 	}
 	e.add("writing", OK, "", "the write lock is free")
