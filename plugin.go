@@ -80,10 +80,8 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		return err
 	}
 	ctx := context.Background()
-	if !p.cfg.SkipMigrate {
-		if err := migrate.Up(ctx, db, p.cfg.TablePrefix); err != nil {
-			return err
-		}
+	if err := p.prepare(ctx, db); err != nil {
+		return err
 	}
 	if p.log == nil {
 		if err := p.bind(ctx, db); err != nil {
@@ -94,6 +92,18 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		return fmt.Errorf("gormsync: the plugin is on a %s database already; make another plugin for this %s", p.log.Dialect(), db.Name())
 	}
 	return p.log.Capture(db)
+}
+
+// prepare makes and upgrades the log tables, or sees that somebody has.
+func (p *Plugin) prepare(ctx context.Context, db *gorm.DB) error {
+	if !p.cfg.SkipMigrate {
+		return migrate.Up(ctx, db, p.cfg.TablePrefix)
+	}
+	version, err := migrate.Version(ctx, db, p.cfg.TablePrefix)
+	if err == nil && 0 < version && version < migrate.SchemaVersion {
+		err = fmt.Errorf("gormsync: the log tables are of schema version %d, and SkipMigrate is set; run migrate.Up (or gormsync migrate up), which makes them %d", version, migrate.SchemaVersion)
+	}
+	return err
 }
 
 func (p *Plugin) bind(ctx context.Context, db *gorm.DB) error {

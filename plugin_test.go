@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/rhtmx/gormsync"
 	"github.com/rhtmx/gormsync/internal/dbtest"
@@ -366,6 +367,11 @@ func TestNewAndMountRefuse(t *testing.T) {
 		plugin, err = gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, SkipMigrate: true, TablePrefix: "none_"})
 		require.NoError(t, err)
 		require.ErrorContains(t, d.Open(t).Use(plugin), "run migrate.Up")
+
+		require.NoError(t, d.Open(t).Table("_rhtmx_sync_meta").Where(clause.Eq{Column: "key", Value: models.MetaSchema}).Update("value", "1").Error)
+		plugin, err = gormsync.New(gormsync.Config{Entities: []gormsync.Entity{{Model: &Todo{}}}, SkipMigrate: true})
+		require.NoError(t, err)
+		require.ErrorContains(t, d.Open(t).Use(plugin), "of schema version 1, and SkipMigrate is set; run migrate.Up")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/rhtmx/gormsync/models"
@@ -20,12 +21,44 @@ func locked(ctx context.Context, db *gorm.DB, tables models.Tables, fn func(*gor
 	}
 	h := fnv.New64a()
 	h.Write([]byte("gormsync migrate " + tables.Meta))
-	return db.Transaction(func(tx *gorm.DB) error {
-		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", int64(h.Sum64())).Error; err != nil {
-			return fmt.Errorf("migrate: waiting for other migrations: %w", err)
+	for try := 1; ; try++ {
+		err := db.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", int64(h.Sum64())).Error; err != nil {
+				return fmt.Errorf("migrate: waiting for other migrations: %w", err)
+			}
+			return fn(tx)
+		})
+		var pg *pgconn.PgError
+		if try == deadlockTries || !errors.As(err, &pg) || pg.Code != deadlock {
+			return err
 		}
-		return fn(tx)
-	})
+	}
+}
+
+const (
+	deadlock = "40P01"
+	// deadlockTries is how often a migration is begun when somebody else has locked
+	// the tables in another order.
+	deadlockTries = 5
+)
+
+// waitForWriters takes the tables in the order in which a push does, before
+// anything is changed: one by one, as the changes come, they would be taken in
+// another order than by the writers of a server that still runs.
+func waitForWriters(tx *gorm.DB, tables models.Tables) error {
+	if tx.Name() == sqlite {
+		return nil
+	}
+	for _, name := range []string{tables.Mutations, tables.Changes, tables.Fields, tables.Meta} {
+		columns, err := columnsOf(tx, name)
+		if err == nil && len(columns) > 0 {
+			err = tx.Exec("LOCK TABLE " + quoted(name)).Error
+		}
+		if err != nil {
+			return fmt.Errorf("migrate: waiting for those who write to %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // immediate runs fn in a SQLite transaction that has the write lock from its

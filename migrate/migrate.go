@@ -32,6 +32,9 @@ func Up(ctx context.Context, db *gorm.DB, prefix string) error {
 		if due, err := plan(ctx, tx, tables); err != nil || len(due) == 0 { // another process may have been first
 			return err
 		}
+		if err := waitForWriters(tx, tables); err != nil {
+			return err
+		}
 		return up(tx, tables)
 	})
 }
