@@ -72,6 +72,31 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 	return f, access, err
 }
 
+// ofUser refuses the requests of a page that was made for another user than the
+// one who is signed in now: in another tab somebody signed out and somebody else
+// in. The page names its user as the parameter user; that is no proof of anything,
+// so only a difference matters.
+func ofUser(fn serve) serve {
+	return func(w http.ResponseWriter, r *http.Request, who caller) {
+		if user := r.URL.Query().Get("user"); user != "" {
+			ask := who.authorize
+			who.authorize = func(entity string) (Access, error) {
+				access, err := ask(entity)
+				if err == nil && access.Actor != "" && access.Actor != user {
+					err = errOtherUser
+				}
+				return access, err
+			}
+		}
+		fn(w, r, who)
+	}
+}
+
+var errOtherUser = &apiError{
+	status: http.StatusUnauthorized, Code: "unauthorized",
+	Message: "The user who is signed in is not the one that this page was made for; load it anew. (The page's data-user has to be the Actor that Authorize gives.)",
+}
+
 var errNothing = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
 
 // readable is an entity that a caller may read.
@@ -149,6 +174,9 @@ func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[st
 }
 
 func (h *Handlers) authError(err error) error {
+	if errors.Is(err, errOtherUser) {
+		return err
+	}
 	var he *echo.HTTPError
 	var other interface{ StatusCode() int }
 	status := 0

@@ -68,7 +68,7 @@ func (h *Handlers) Routes() []Route {
 }
 
 func (h *Handlers) routes() []route {
-	return []route{
+	routes := []route{
 		{http.MethodGet, "/sync/client.js", h.script},
 		{http.MethodGet, "/sync/field-client.js", h.script},
 		{http.MethodGet, "/sync/ws", h.connect},
@@ -83,6 +83,10 @@ func (h *Handlers) routes() []route {
 		{http.MethodPost, "/sync/:entity", h.pushOne},
 		{http.MethodPost, "/field-sync/:entity", h.pushFields},
 	}
+	for i := range routes {
+		routes[i].serve = ofUser(routes[i].serve)
+	}
+	return routes
 }
 
 // bind turns a handler of net/http into one of Echo. What it needs of Echo is

@@ -1,4 +1,4 @@
-import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire.js';
 
 /**
  * Entry is an edit of this device that the server has not answered yet. Behind
@@ -75,7 +75,7 @@ function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, 
   const lost = final === 'conflict' || (final === 'rejected' && entry.action === 'create');
   for (const e of lost ? [entry, ...behind] : [entry]) {
     to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts: e === entry ? conflicts : undefined, error });
   }
   const [next, ...later] = lost ? [] : behind;
   if (next) to.moved.push({ ...next, id, client_version: version ?? next.client_version });

@@ -1,4 +1,4 @@
-import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire.js';
 /**
  * Entry is an edit of this device that the server has not answered yet. Behind
  * another entry of its row it has no client_version: that is its answer's.
