@@ -18,7 +18,7 @@ async function bundle(entry, options) {
 }
 
 // Names that only the bundle itself uses: no caller, no message to another tab and nothing that is stored has them.
-const inner = /^(alone|apply|changed|everything|failures|follow|forget|gone|held|kick|known|lead|machine|moved|nudge|outcome|received|refresh|refuse|resign|run|settle|shared|snapshots|verdict|wasLive|written)$/;
+const inner = /^(alone|apply|changed|clientID|edit|everything|failures|follow|forget|gone|held|kick|known|lead|machine|moved|nudge|outcome|page|received|refresh|refuse|resign|run|settle|shared|snapshots|table|tell|verdict|wasLive|written)$/;
 
 /** small minifies again, which takes another 3 %: esbuild alone ends over the limit. */
 async function small(script) {

@@ -144,15 +144,23 @@ function newStore(name, memory) {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       const db2 = request.result;
-      db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
+      const rows = db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
       const outbox = db2.createObjectStore(outboxStore, { keyPath: "seq", autoIncrement: true });
       outbox.createIndex("row", ["entity", "id"]);
+      const meta = db2.createObjectStore(metaStore);
       for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
-      db2.createObjectStore(metaStore).put(memory.clientID, "client_id");
+      meta.put(memory.clientID, "client_id");
+      if (!store.rows) return;
+      for (const row of memory.everything().rows) rows.put(row);
+      meta.put(memory.cursors, "cursors");
     };
     const db = await result(request);
-    db.onversionchange = close;
-    db.onclose = () => connection = void 0;
+    db.onversionchange = db.onclose = () => {
+      close();
+      void run(async () => {
+      }).catch(() => {
+      });
+    };
     return db;
   }
   function close() {
@@ -257,6 +265,7 @@ var Replica = class {
   #name;
   #events;
   #store;
+  #opened;
   #tables = /* @__PURE__ */ new Map();
   #last = Promise.resolve();
   #refresh;
@@ -285,7 +294,10 @@ var Replica = class {
     return rows;
   }
   /** open finds out whether there is a store. */
-  async open() {
+  open() {
+    return this.#opened = this.#open();
+  }
+  async #open() {
     const store = newStore(this.#name, this);
     try {
       this.clientID = await Promise.race([store.clientID(uuid), late()]);
@@ -309,8 +321,12 @@ var Replica = class {
     });
   }
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, outbox, outcomes }) {
-    if (rows) await this.#serially(async () => this.#put(rows, whole ?? [], ["remote", "tab"]));
+  async written({ rows, whole, cursors, outbox, outcomes }) {
+    if (rows)
+      await this.#serially(async () => {
+        if (cursors) this.cursors = cursors;
+        this.#put(rows, whole ?? [], ["remote", "tab"]);
+      });
     if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
@@ -324,7 +340,7 @@ var Replica = class {
   /** everything is what a tab needs that cannot read it from the store. */
   everything() {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
+    return { whole, cursors: this.cursors, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
   /** loading: snapshots are being taken from now on. */
   loading() {
@@ -356,10 +372,10 @@ var Replica = class {
   /** edit queues an edit. Its promise is fulfilled when it is stored. */
   edit(entity, action, id, data) {
     const entry = { mutation_id: uuid(), entity, id, action, data, timestamp: (/* @__PURE__ */ new Date()).toISOString() };
-    const follows = this.outbox.some((e) => e.entity === entity && e.id === id);
     const table2 = this.table(entity);
     const held = table2.held(id);
-    if (!follows && held?.data) entry.client_version = held.version;
+    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id);
+    if (!follows && held.data) entry.client_version = held.version;
     const before = table2.get(id);
     this.outbox = [...this.outbox, entry];
     table2.add(entry);
@@ -405,6 +421,7 @@ var Replica = class {
     this.#store = void 0;
   }
   async #add(entry, follows) {
+    await (this.#opened ?? this.open());
     try {
       if (this.#store) await this.#store.add(entry, follows);
       else entry.seq = this.outbox.length;
@@ -428,7 +445,7 @@ var Replica = class {
     }
     this.cursors = cursors;
     this.#put(rows, whole, ["remote", whole.length ? "remote" : "local"]);
-    if (rows.length || whole.length) this.#events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
   }
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
@@ -578,7 +595,7 @@ async function ask(url2, init) {
   const response = await fetch(url2, { cache: "no-store", ...init });
   if (response.ok) return response;
   const { error, message } = await response.json().catch(() => ({}));
-  throw new LoadError(judgeStatus(response.status, !!error), `${url2} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || "")), `${url2} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
 async function load(at, entities, signal, onProgress) {
   const now = await ask(pullURL(at, entities, "now"), { signal });
@@ -820,15 +837,15 @@ function newPusher(at, replica, refused) {
     try {
       while (await round()) failures = 0;
     } catch (error) {
+      busy = false;
       if (error instanceof LoadError && error.status === 401) refused(error.message);
       else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
-    busy = false;
   }
   async function round() {
     await replica.refresh();
     const batch = nextBatch(replica.outbox.filter((e) => e.seq !== void 0), limit);
-    if (!batch.length || !on) return false;
+    if (!batch.length || !on) return busy = false;
     const results = await send(batch);
     await replica.settle(batch, results);
     if (batch.some((e) => replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
@@ -1031,7 +1048,7 @@ var Client = class {
   }
   async #join() {
     if (!this.#started) return;
-    this.#tell("connecting");
+    if (this.#status === "stopped") this.#tell("connecting");
     this.#tabs.join(this.#replica.persistent);
     await this.#replica.load();
     this.#ready();

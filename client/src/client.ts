@@ -172,7 +172,7 @@ export class Client {
 
   async #join(): Promise<void> {
     if (!this.#started) return;
-    this.#tell('connecting');
+    if (this.#status === 'stopped') this.#tell('connecting');
     this.#tabs.join(this.#replica.persistent);
     await this.#replica.load();
     this.#ready();

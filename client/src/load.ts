@@ -12,7 +12,7 @@ export async function ask(url: string, init: RequestInit): Promise<Response> {
   const response = await fetch(url, { cache: 'no-store', ...init });
   if (response.ok) return response;
   const { error, message } = (await response.json().catch(() => ({}))) as { error?: string; message?: string };
-  throw new LoadError(judgeStatus(response.status, !!error), `${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || '')), `${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
 
 /**

@@ -38,17 +38,17 @@ export function newPusher(at: Address, replica: Replica, refused: (reason: strin
     try {
       while (await round()) failures = 0;
     } catch (error) {
+      busy = false;
       if (error instanceof LoadError && error.status === 401) refused(error.message);
       else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
-    busy = false;
   }
 
   /** One request. It says whether to go on. */
   async function round(): Promise<boolean> {
     await replica.refresh(); // of two edits of a row, the first must never be sent second
     const batch = nextBatch(replica.outbox.filter((e) => e.seq !== undefined), limit);
-    if (!batch.length || !on) return false;
+    if (!batch.length || !on) return (busy = false); // with the look, so that no edit falls in between
     const results = await send(batch);
     await replica.settle(batch, results);
     if (batch.some((e) => replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error('retry');

@@ -12,6 +12,8 @@ export interface Written {
   rows?: Held[];
   /** Entities of which no other row is left. */
   whole?: string[];
+  /** The place behind these rows. */
+  cursors?: Cursors;
   /** The outbox is another one. */
   outbox?: true;
   outcomes?: Outcome[];
@@ -46,6 +48,7 @@ export class Replica {
   readonly #name: string;
   readonly #events: ReplicaEvents;
   #store: Store | undefined;
+  #opened: Promise<void> | undefined;
   #tables = new Map<string, Rows>();
   #last: Promise<unknown> = Promise.resolve();
   #refresh: Promise<void> | undefined;
@@ -82,7 +85,11 @@ export class Replica {
   }
 
   /** open finds out whether there is a store. */
-  async open(): Promise<void> {
+  open(): Promise<void> {
+    return (this.#opened = this.#open());
+  }
+
+  async #open(): Promise<void> {
     const store = newStore(this.#name, this);
     try {
       this.clientID = await Promise.race([store.clientID(uuid), late()]);
@@ -108,8 +115,12 @@ export class Replica {
   }
 
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, outbox, outcomes }: Written): Promise<void> {
-    if (rows) await this.#serially(async () => this.#put(rows, whole ?? [], ['remote', 'tab']));
+  async written({ rows, whole, cursors, outbox, outcomes }: Written): Promise<void> {
+    if (rows)
+      await this.#serially(async () => {
+        if (cursors) this.cursors = cursors;
+        this.#put(rows, whole ?? [], ['remote', 'tab']);
+      });
     if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
@@ -123,9 +134,9 @@ export class Replica {
   }
 
   /** everything is what a tab needs that cannot read it from the store. */
-  everything(): Written {
+  everything(): { rows: Held[] } & Written {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
+    return { whole, cursors: this.cursors, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
 
   /** loading: snapshots are being taken from now on. */
@@ -161,10 +172,10 @@ export class Replica {
   /** edit queues an edit. Its promise is fulfilled when it is stored. */
   edit(entity: string, action: Action, id: string, data: Row | null): { entry: Entry; stored: Promise<void> } {
     const entry: Entry = { mutation_id: uuid(), entity, id, action, data, timestamp: new Date().toISOString() };
-    const follows = this.outbox.some((e) => e.entity === entity && e.id === id);
     const table = this.table(entity);
     const held = table.held(id);
-    if (!follows && held?.data) entry.client_version = held.version;
+    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id); // it may be stored and not read yet
+    if (!follows && held.data) entry.client_version = held.version;
     const before = table.get(id);
     this.outbox = [...this.outbox, entry];
     table.add(entry); // and not all of them anew: there may be thousands
@@ -216,6 +227,7 @@ export class Replica {
   }
 
   async #add(entry: Entry, follows: boolean): Promise<void> {
+    await (this.#opened ?? this.open());
     try {
       if (this.#store) await this.#store.add(entry, follows);
       else entry.seq = this.outbox.length;
@@ -240,7 +252,7 @@ export class Replica {
     }
     this.cursors = cursors;
     this.#put(rows, whole, ['remote', whole.length ? 'remote' : 'local']);
-    if (rows.length || whole.length) this.#events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
   }
 
   /** What other tabs stored; this tab's own edits may be on their way into the store. */

@@ -67,6 +67,8 @@ export interface Store {
 export interface Memory {
   readonly clientID: string;
   readonly outbox: readonly Entry[];
+  readonly cursors: Cursors;
+  everything(): { rows: Held[] };
 }
 
 /** newStore opens the database of that name when it is used. */
@@ -77,15 +79,22 @@ export function newStore(name: string, memory: Memory): Store {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       const db = request.result;
-      db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });
+      const rows = db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });
       const outbox = db.createObjectStore(outboxStore, { keyPath: 'seq', autoIncrement: true });
       outbox.createIndex('row', ['entity', 'id']);
+      const meta = db.createObjectStore(metaStore);
       for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
-      db.createObjectStore(metaStore).put(memory.clientID, 'client_id');
+      meta.put(memory.clientID, 'client_id');
+      if (!store.rows) return;
+      for (const row of memory.everything().rows) rows.put(row);
+      meta.put(memory.cursors, 'cursors');
     };
     const db = await result(request);
-    db.onversionchange = close; // a newer page must not have to wait for this one
-    db.onclose = () => (connection = undefined);
+    // A newer page must not have to wait for this one; and what was deleted is back before another page begins anew.
+    db.onversionchange = db.onclose = () => {
+      close();
+      void run(async () => {}).catch(() => {});
+    };
     return db;
   }
 

@@ -41,6 +41,10 @@ export interface Store {
 export interface Memory {
     readonly clientID: string;
     readonly outbox: readonly Entry[];
+    readonly cursors: Cursors;
+    everything(): {
+        rows: Held[];
+    };
 }
 /** newStore opens the database of that name when it is used. */
 export declare function newStore(name: string, memory: Memory): Store;
