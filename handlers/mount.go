@@ -70,7 +70,9 @@ func (h *Handlers) Routes() []Route {
 func (h *Handlers) routes() []route {
 	routes := []route{
 		{http.MethodGet, "/sync/client.js", h.script},
+		{http.MethodHead, "/sync/client.js", h.script},
 		{http.MethodGet, "/sync/field-client.js", h.script},
+		{http.MethodHead, "/sync/field-client.js", h.script},
 		{http.MethodGet, "/sync/ws", h.connect},
 		{http.MethodGet, "/field-sync/ws", h.connectFields},
 		{http.MethodGet, againPath, h.again},
