@@ -28,7 +28,10 @@ type Access struct {
 	// any form that the column's type has. What is no value of that type shows
 	// nothing. Defaults to none.
 	Scopes []string
-	// Actor names the client's user in the log. Defaults to nobody.
+	// Actor names the client's user in the log. Requests that name another one as
+	// the parameter user, as pages with data-user do, are answered with 401; they are
+	// of a page that was made before somebody else signed in. Defaults to nobody,
+	// for whom no request is refused.
 	Actor string
 	// Expires is when a live connection is asked again at the latest; an Access
 	// that has expired then ends it. Connections are asked again from time to time

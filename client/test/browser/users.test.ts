@@ -74,7 +74,7 @@ test.each([
   const his = await tab();
   await write(his, bob, `his ${link}`);
   await expect.poll(() => pending(his)).toBe(0);
-  await write(hers, alice, `waits too ${link}`); // one more edit is one more try
+  await write(hers, alice, `waits, too ${link}`); // one more edit is one more try
   await hers.evaluate(() => {
     gormsync.start(); // so is starting by hand
     dispatchEvent(new Event('online'));
@@ -82,16 +82,16 @@ test.each([
   await status(hers, 'stopped');
   expect(await pending(hers)).toBe(2);
   expect(await stored(`waits ${link}`)).toEqual([]);
-  expect(await texts(hers)).toEqual([`hers ${link}`, `waits ${link}`, `waits too ${link}`]);
+  expect(await texts(hers)).toEqual([`hers ${link}`, `waits ${link}`, `waits, too ${link}`]);
   expect(await texts(his)).toEqual([`his ${link}`]);
   expect(await pending(his)).toBe(0);
 
   await signIn(alice);
   const again = await tab();
-  for (const page of [hers, again]) await expect.poll(() => texts(page)).toEqual([`hers ${link}`, `waits ${link}`, `waits too ${link}`]);
+  for (const page of [hers, again]) await expect.poll(() => texts(page)).toEqual([`hers ${link}`, `waits ${link}`, `waits, too ${link}`]);
   await hers.evaluate(() => gormsync.start());
   for (const page of [hers, again]) await expect.poll(() => pending(page)).toBe(0);
-  expect([await stored(`waits ${link}`), await stored(`waits too ${link}`)], 'once each').toEqual([[alice], [alice]]);
+  expect([await stored(`waits ${link}`), await stored(`waits, too ${link}`)], 'once each').toEqual([[alice], [alice]]);
   await write(his, bob, `his later ${link}`);
   await status(his, 'stopped');
   expect(await pending(his), 'and now his wait').toBe(1);
