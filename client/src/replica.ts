@@ -230,7 +230,7 @@ export class Replica {
     await (this.#opened ?? this.open());
     try {
       if (this.#store) await this.#store.add(entry, follows);
-      else entry.seq = this.outbox.length;
+      else entry.seq = 0;
     } catch (error) {
       this.#put([], [], ['local', 'local'], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
@@ -258,7 +258,7 @@ export class Replica {
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread(): Promise<void> {
     if (!this.#store) return;
-    const before = new Set(this.outbox.filter((e) => e.seq !== undefined).map((e) => e.mutation_id));
+    const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
     this.#put([], [], ['tab', 'tab'], [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
