@@ -180,6 +180,31 @@ test('a database that never answers is given up: the page is live, and says that
   expect((await page.evaluate(() => gormsync.collection('todos').insert({ id: 'x', title: 'new' }).settled)).status).toBe('applied');
 });
 
+test('edits that could not be stored are not lost when storage works again', async () => {
+  const page = await tab();
+  await page.evaluate(() => gormsync.stop());
+  await page.evaluate(() => {
+    const { open } = indexedDB;
+    Object.assign(window, { repair: () => (indexedDB.open = open) });
+    indexedDB.open = () => {
+      throw new DOMException('broken', 'SecurityError');
+    };
+    gormsync.start();
+  });
+  await page.waitForFunction(() => gormsync.status === 'live');
+  expect(await page.evaluate(() => gormsync.persistent)).toBe(false);
+  await goDown(page);
+  await insert(page, 'kept');
+  await page.evaluate(() => gormsync.stop());
+  await page.evaluate('repair()');
+  server.down = false;
+  await page.evaluate(() => gormsync.start());
+  await page.waitForFunction(() => gormsync.status === 'live');
+  expect(await page.evaluate(() => gormsync.persistent)).toBe(true);
+  await expect.poll(() => pending(page)).toBe(0);
+  expect(server.row('kept')).not.toBeNull();
+});
+
 test('ten thousand edits made offline are stored, survive a reload and are sent, without going through all of them for each', async () => {
   const count = 10_000;
   await context.addInitScript(() => {
