@@ -2,7 +2,6 @@ package handlers_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -167,7 +166,7 @@ func TestPageOfAnotherUserThroughRoutes(t *testing.T) {
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 		_, _, err = conn.ReadMessage()
 		var closed *websocket.CloseError
-		require.True(t, errors.As(err, &closed), err)
+		require.ErrorAs(t, err, &closed)
 		require.Equal(t, 4001, closed.Code)
 	})
 }

@@ -66,7 +66,9 @@ func run(addr, url string) error {
 	if err := plugin.Mount(e.Group("/api")); err != nil {
 		return err
 	}
-	e.GET("/", func(c echo.Context) error { return c.HTML(http.StatusOK, fmt.Sprintf(page, html.EscapeString(user(c)))) })
+	e.GET("/", func(c echo.Context) error {
+		return c.HTML(http.StatusOK, fmt.Sprintf(page, html.EscapeString(user(c))))
+	})
 	e.GET("/log", func(c echo.Context) error {
 		var notes []Note
 		err := db.Order("id").Find(&notes).Error
