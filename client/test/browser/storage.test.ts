@@ -120,6 +120,19 @@ test('stopped, edited, deleted, started: the edit is sent', async () => {
   expect(await size(page)).toBe(31);
 });
 
+test('deleted under a page that does nothing: another tab still finds its edit, and sends it', async () => {
+  const page = await tab();
+  await page.evaluate(() => gormsync.stop());
+  await insert(page, 'kept');
+  await deleteDatabase(page);
+  const other = await tab();
+  await expect.poll(() => server.row('kept')).not.toBeNull();
+  await expect.poll(() => size(other)).toBe(31);
+  await page.evaluate(() => gormsync.start());
+  for (const one of [page, other]) await expect.poll(() => pending(one)).toBe(0);
+  expect(server.applied).toHaveLength(1);
+});
+
 test('deleted under two tabs, with edits of both: nothing is lost, and a third tab sees all', async () => {
   const [one, two] = [await tab(), await tab()];
   await goDown(one);
