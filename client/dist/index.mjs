@@ -157,8 +157,7 @@ function newStore(name, memory) {
     const db = await result(request);
     db.onversionchange = db.onclose = () => {
       close();
-      void run(async () => {
-      }).catch(() => {
+      store.outbox().catch(() => {
       });
     };
     return db;
@@ -204,7 +203,7 @@ function newStore(name, memory) {
       return { rows, outbox, cursors: cursors ?? {} };
     }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
-    has: ({ seq }) => run(async (db) => !!await result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
+    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
     clientID: (make) => run(async (db) => {
       const tx = db.transaction(metaStore, "readwrite");
       const meta = tx.objectStore(metaStore);
@@ -428,7 +427,7 @@ var Replica = class {
     } catch (error) {
       this.#put([], [], ["local", "local"], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${error}`;
+      const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
@@ -572,7 +571,7 @@ function judgeClose(code) {
 }
 function judgeStatus(status2, ours) {
   if (status2 === 401 || status2 === 413) return "refused";
-  if (!ours || status2 < 400 || status2 >= 500 || status2 === 408 || status2 === 429) return "failed";
+  if (!ours || status2 >= 500 || status2 === 408 || status2 === 429) return "failed";
   return status2 === 410 ? "reset" : "refused";
 }
 function judgeError(code) {

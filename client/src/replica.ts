@@ -234,7 +234,7 @@ export class Replica {
     } catch (error) {
       this.#put([], [], ['local', 'local'], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${error}`;
+      const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }

@@ -42,8 +42,8 @@ export interface Store {
   load(): Promise<Saved>;
   /** outbox reads the edits. */
   outbox(): Promise<Entry[]>;
-  /** has tells whether an edit is still there. */
-  has(entry: Entry): Promise<boolean>;
+  /** has tells whether an edit is still there: 1, or else 0. */
+  has(entry: Entry): Promise<number>;
   /** clientID is this device's name, made once. */
   clientID(make: () => string): Promise<string>;
   /** add stores an edit; behind others of its row that are gone by now it gets a base. */
@@ -93,7 +93,7 @@ export function newStore(name: string, memory: Memory): Store {
     // A newer page must not have to wait for this one; and what was deleted is back before another page begins anew.
     db.onversionchange = db.onclose = () => {
       close();
-      void run(async () => {}).catch(() => {});
+      store.outbox().catch(() => {});
     };
     return db;
   }
@@ -145,7 +145,7 @@ export function newStore(name: string, memory: Memory): Store {
         return { rows, outbox, cursors: cursors ?? {} };
       }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
-    has: ({ seq }) => run(async (db) => !!(await result(db.transaction(outboxStore).objectStore(outboxStore).count(seq)))),
+    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
     clientID: (make) =>
       run(async (db) => {
         const tx = db.transaction(metaStore, 'readwrite');

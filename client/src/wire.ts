@@ -140,7 +140,7 @@ export function judgeClose(code: number): 'failed' | 'refused' {
  */
 export function judgeStatus(status: number, ours: boolean): 'failed' | 'refused' | 'reset' {
   if (status === 401 || status === 413) return 'refused';
-  if (!ours || status < 400 || status >= 500 || status === 408 || status === 429) return 'failed';
+  if (!ours || status >= 500 || status === 408 || status === 429) return 'failed';
   return status === 410 ? 'reset' : 'refused';
 }
 

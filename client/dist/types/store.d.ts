@@ -17,8 +17,8 @@ export interface Store {
     load(): Promise<Saved>;
     /** outbox reads the edits. */
     outbox(): Promise<Entry[]>;
-    /** has tells whether an edit is still there. */
-    has(entry: Entry): Promise<boolean>;
+    /** has tells whether an edit is still there: 1, or else 0. */
+    has(entry: Entry): Promise<number>;
     /** clientID is this device's name, made once. */
     clientID(make: () => string): Promise<string>;
     /** add stores an edit; behind others of its row that are gone by now it gets a base. */

@@ -60,7 +60,7 @@ test('who is to come back', () => {
   expect([4000, 4001, 4003, 4099].map(judgeClose)).toEqual(Array(4).fill('refused'));
   expect(judgeStatus(410, true)).toBe('reset');
   for (const status of [400, 401, 403, 404, 413, 422]) expect(judgeStatus(status, true)).toBe('refused');
-  for (const status of [304, 408, 429, 500, 502, 503]) expect(judgeStatus(status, true)).toBe('failed');
+  for (const status of [408, 429, 500, 502, 503]) expect(judgeStatus(status, true)).toBe('failed');
   // An answer that is not the server's, such as a proxy's error page.
   for (const status of [401, 413]) expect(judgeStatus(status, false)).toBe('refused');
   for (const status of [304, 400, 403, 404, 405, 410, 421, 425, 451, 500]) expect(judgeStatus(status, false)).toBe('failed');
