@@ -28,7 +28,10 @@ type Access struct {
 	// any form that the column's type has. What is no value of that type shows
 	// nothing. Defaults to none.
 	Scopes []string
-	// Actor names the client's user in the log. Defaults to nobody.
+	// Actor names the client's user in the log. Requests that name another one as
+	// the parameter user, as pages with data-user do, are answered with 401; they are
+	// of a page that was made before somebody else signed in. Defaults to nobody,
+	// for whom no request is refused.
 	Actor string
 	// Expires is when a live connection is asked again at the latest; an Access
 	// that has expired then ends it. Connections are asked again from time to time
@@ -70,6 +73,31 @@ func (h *Handlers) filter(ctx context.Context, who caller, entity string) (track
 		f.Scopes, err = h.log.Canonical(ctx, entity, access.Scopes)
 	}
 	return f, access, err
+}
+
+// ofUser refuses the requests of a page that was made for another user than the
+// one who is signed in now: in another tab somebody signed out and somebody else
+// in. The page names its user as the parameter user; that is no proof of anything,
+// so only a difference matters.
+func ofUser(fn serve) serve {
+	return func(w http.ResponseWriter, r *http.Request, who caller) {
+		if user := r.URL.Query().Get("user"); user != "" {
+			ask := who.authorize
+			who.authorize = func(entity string) (Access, error) {
+				access, err := ask(entity)
+				if err == nil && access.Actor != "" && access.Actor != user {
+					err = errOtherUser
+				}
+				return access, err
+			}
+		}
+		fn(w, r, who)
+	}
+}
+
+var errOtherUser = &apiError{
+	status: http.StatusUnauthorized, Code: "unauthorized",
+	Message: "The user who is signed in is not the one that this page was made for; load it anew. (The page's data-user has to be the Actor that Authorize gives.)",
 }
 
 var errNothing = &apiError{status: http.StatusForbidden, Code: "forbidden", Message: "There is nothing here that you may read."}
@@ -149,6 +177,9 @@ func (h *Handlers) mayConnect(ctx context.Context, who caller, hub *hub) (map[st
 }
 
 func (h *Handlers) authError(err error) error {
+	if errors.Is(err, errOtherUser) {
+		return err
+	}
 	var he *echo.HTTPError
 	var other interface{ StatusCode() int }
 	status := 0

@@ -68,9 +68,11 @@ func (h *Handlers) Routes() []Route {
 }
 
 func (h *Handlers) routes() []route {
-	return []route{
+	routes := []route{
 		{http.MethodGet, "/sync/client.js", h.script},
+		{http.MethodHead, "/sync/client.js", h.script},
 		{http.MethodGet, "/sync/field-client.js", h.script},
+		{http.MethodHead, "/sync/field-client.js", h.script},
 		{http.MethodGet, "/sync/ws", h.connect},
 		{http.MethodGet, "/field-sync/ws", h.connectFields},
 		{http.MethodGet, againPath, h.again},
@@ -83,6 +85,10 @@ func (h *Handlers) routes() []route {
 		{http.MethodPost, "/sync/:entity", h.pushOne},
 		{http.MethodPost, "/field-sync/:entity", h.pushFields},
 	}
+	for i := range routes {
+		routes[i].serve = ofUser(routes[i].serve)
+	}
+	return routes
 }
 
 // bind turns a handler of net/http into one of Echo. What it needs of Echo is

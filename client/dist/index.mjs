@@ -43,7 +43,7 @@ function settleOne(to, entry, behind, { id, status: status2, version, data, conf
   const lost = final === "conflict" || final === "rejected" && entry.action === "create";
   for (const e of lost ? [entry, ...behind] : [entry]) {
     to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts: e === entry ? conflicts : void 0, error });
   }
   const [next2, ...later] = lost ? [] : behind;
   if (next2) to.moved.push({ ...next2, id, client_version: version ?? next2.client_version });
@@ -88,6 +88,12 @@ var Rows = class {
     this.#edits = edits;
     this.#changed();
   }
+  /** add lays one more edit on top. */
+  add(edit) {
+    this.#edits = [...this.#edits, edit];
+    if (!this.#stale) this.#layOne(edit);
+    this.#list = null;
+  }
   /** get is the row with that id, edits included. */
   get(id) {
     if (this.#stale) this.#lay();
@@ -102,15 +108,15 @@ var Rows = class {
     this.#stale = true;
     this.#list = null;
   }
-  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
   #lay() {
     this.#stale = false;
     this.#over.clear();
-    for (const { id, action, data } of this.#edits) {
-      const before = this.get(id);
-      const after = action === "create" ? { id, ...before, ...data } : action === "update" && before ? { ...before, ...data } : null;
-      this.#over.set(id, after);
-    }
+    this.#edits.forEach((edit) => this.#layOne(edit));
+  }
+  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
+  #layOne({ id, action, data }) {
+    const before = this.get(id);
+    this.#over.set(id, action === "create" ? { id, ...before, ...data } : action === "update" && before ? { ...before, ...data } : null);
   }
 };
 
@@ -132,17 +138,62 @@ function complete(tx) {
     tx.onabort = () => failed(tx.error);
   });
 }
-var Store = class {
-  /** Whether rows are kept; false when there is room for the edits only. */
-  rows = true;
-  #name;
-  #db;
-  constructor(name) {
-    this.#name = name;
+function newStore(name, memory) {
+  let connection;
+  async function open() {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => {
+      const db2 = request.result;
+      const rows = db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
+      const outbox = db2.createObjectStore(outboxStore, { keyPath: "seq", autoIncrement: true });
+      outbox.createIndex("row", ["entity", "id"]);
+      const meta = db2.createObjectStore(metaStore);
+      for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
+      meta.put(memory.clientID, "client_id");
+      if (!store.rows) return;
+      for (const row of memory.everything().rows) rows.put(row);
+      meta.put(memory.cursors, "cursors");
+    };
+    const db = await result(request);
+    db.onversionchange = db.onclose = () => {
+      close();
+      store.outbox().catch(() => {
+      });
+    };
+    return db;
   }
-  /** load reads everything. */
-  load() {
-    return this.#run(async (db) => {
+  function close() {
+    connection?.then((db) => db.close(), () => {
+    });
+    connection = void 0;
+  }
+  async function run(work) {
+    try {
+      return await work(await (connection ??= open()));
+    } catch (error) {
+      if (!named(error, "InvalidStateError", "UnknownError")) throw error;
+      close();
+      return work(await (connection = open()));
+    }
+  }
+  async function write(names, work, durability = "default") {
+    const once = () => run(async (db) => {
+      const tx = db.transaction(names, "readwrite", { durability });
+      await Promise.all([complete(tx), work(tx)]);
+    });
+    try {
+      await once();
+    } catch (error) {
+      if (!store.rows || !named(error, "QuotaExceededError")) throw error;
+      store.rows = false;
+      await store.clear([rowsStore]);
+      await once();
+    }
+  }
+  const store = {
+    rows: true,
+    close,
+    load: () => run(async (db) => {
       const tx = db.transaction(all);
       const [rows, outbox, cursors] = await Promise.all([
         result(tx.objectStore(rowsStore).getAll()),
@@ -150,109 +201,54 @@ var Store = class {
         result(tx.objectStore(metaStore).get("cursors"))
       ]);
       return { rows, outbox, cursors: cursors ?? {} };
-    });
-  }
-  /** outbox reads the edits. */
-  outbox() {
-    return this.#run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll()));
-  }
-  /** clientID is this device's name, made once. */
-  clientID(make) {
-    return this.#run(async (db) => {
+    }),
+    outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
+    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
+    clientID: (make) => run(async (db) => {
       const tx = db.transaction(metaStore, "readwrite");
       const meta = tx.objectStore(metaStore);
       const id = await result(meta.get("client_id")) ?? make();
       meta.put(id, "client_id");
       await complete(tx);
       return id;
-    });
-  }
-  /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-  async add(entry, follows) {
-    let added;
-    await this.#write(follows ? all : [outboxStore], async (tx) => {
-      const outbox = tx.objectStore(outboxStore);
-      const key = [entry.entity, entry.id];
-      if (follows && !await result(outbox.index("row").count(key))) entry.client_version = (await result(tx.objectStore(rowsStore).get(key)))?.version;
-      added = outbox.add(entry);
-    }, "strict");
-    entry.seq = added?.result;
-  }
-  /** settle removes and changes edits, and stores what their rows are now. */
-  settle(gone, moved, rows) {
-    return this.#write(all, (tx) => {
+    }),
+    async add(entry, follows) {
+      let added;
+      await write(follows ? all : [outboxStore], async (tx) => {
+        const outbox = tx.objectStore(outboxStore);
+        const key = [entry.entity, entry.id];
+        if (follows && !await result(outbox.index("row").count(key))) entry.client_version = (await result(tx.objectStore(rowsStore).get(key)))?.version;
+        added = outbox.add(entry);
+      }, "strict");
+      entry.seq = added?.result;
+    },
+    settle: (gone, moved, rows) => write(all, (tx) => {
       const outbox = tx.objectStore(outboxStore);
       for (const { seq } of gone) outbox.delete(seq);
       for (const entry of moved) outbox.put(entry);
-      if (this.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
-    });
-  }
-  /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
-  page(rows, cursors, whole, alone) {
-    return this.#write(all, async (tx) => {
-      if (!this.rows) return;
-      const store = tx.objectStore(rowsStore);
-      for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
+      if (store.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
+    }),
+    page: (rows, cursors, whole, alone) => write(all, async (tx) => {
+      if (!store.rows) return;
+      const table2 = tx.objectStore(rowsStore);
+      for (const entity of whole) table2.delete(IDBKeyRange.bound([entity], [entity, []]));
       for (const row of rows) {
         const key = [row.entity, row.id];
-        const held = !alone && await result(store.get(key));
-        if (alone && !row.data) store.delete(key);
-        else if (!held || held.version <= row.version) store.put(row);
+        const held = !alone && await result(table2.get(key));
+        if (alone && !row.data) table2.delete(key);
+        else if (!held || held.version <= row.version) table2.put(row);
       }
-      tx.objectStore(metaStore).put(cursors, "cursors");
-    });
-  }
-  /** clear forgets everything, also who this device is; or the rows and cursors only. */
-  clear(names = all) {
-    return this.#write(all, (tx) => {
-      for (const name of names) tx.objectStore(name).clear();
+      const meta = tx.objectStore(metaStore);
+      const stored = await result(meta.get("cursors")) ?? {};
+      meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), "cursors");
+    }),
+    clear: (names = all) => write(all, (tx) => {
+      for (const name2 of names) tx.objectStore(name2).clear();
       tx.objectStore(metaStore).delete("cursors");
-    });
-  }
-  /** close gives the connection back; the next call opens another one. */
-  close() {
-    void this.#db?.then((db) => db.close());
-    this.#db = void 0;
-  }
-  /** When the disk is full, the rows make room: the server has them, the edits are here only. */
-  async #write(names, work, durability = "default") {
-    const write = () => this.#run(async (db) => {
-      const tx = db.transaction(names, "readwrite", { durability });
-      await Promise.all([complete(tx), work(tx)]);
-    });
-    try {
-      await write();
-    } catch (error) {
-      if (!this.rows || !named(error, "QuotaExceededError")) throw error;
-      this.rows = false;
-      await this.clear([rowsStore]);
-      await write();
-    }
-  }
-  /** A browser may close the connection at any time: Safari does in the background, and when site data are cleared. */
-  async #run(work) {
-    try {
-      return await work(await (this.#db ??= this.#open()));
-    } catch (error) {
-      if (!named(error, "InvalidStateError", "UnknownError")) throw error;
-      this.close();
-      return work(await (this.#db = this.#open()));
-    }
-  }
-  async #open() {
-    const request = indexedDB.open(this.#name, 1);
-    request.onupgradeneeded = () => {
-      const db2 = request.result;
-      db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
-      db2.createObjectStore(outboxStore, { keyPath: "seq", autoIncrement: true }).createIndex("row", ["entity", "id"]);
-      db2.createObjectStore(metaStore);
-    };
-    const db = await result(request);
-    db.onversionchange = () => this.close();
-    db.onclose = () => this.#db = void 0;
-    return db;
-  }
-};
+    })
+  };
+  return store;
+}
 
 // src/replica.ts
 function uuid() {
@@ -268,8 +264,10 @@ var Replica = class {
   #name;
   #events;
   #store;
+  #opened;
   #tables = /* @__PURE__ */ new Map();
   #last = Promise.resolve();
+  #refresh;
   /** What the feed brought and the store has not begun to take in. */
   #batch;
   /** Counts the times that this tab gave up leading: what was begun before is not written any more. */
@@ -295,10 +293,13 @@ var Replica = class {
     return rows;
   }
   /** open finds out whether there is a store. */
-  async open() {
-    const store = new Store(this.#name);
+  open() {
+    return this.#opened = this.#open();
+  }
+  async #open() {
+    const store = newStore(this.#name, this);
     try {
-      this.clientID = await store.clientID(uuid);
+      this.clientID = await Promise.race([store.clientID(uuid), late()]);
       this.#store = store;
     } catch (error) {
       this.#without(error);
@@ -319,21 +320,26 @@ var Replica = class {
     });
   }
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, outbox, outcomes }) {
-    await this.#serially(async () => {
-      if (rows) this.#put(rows, whole ?? [], ["remote", "tab"]);
-      if (outbox) await this.#reread();
-    });
+  async written({ rows, whole, cursors, outbox, outcomes }) {
+    if (rows)
+      await this.#serially(async () => {
+        if (cursors) this.cursors = cursors;
+        this.#put(rows, whole ?? [], ["remote", "tab"]);
+      });
+    if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
-  /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+  /** refresh reads the outbox, which every tab writes: the store alone knows the order. One that waits for its turn does for all. */
   refresh() {
-    return this.#serially(() => this.#reread());
+    return this.#refresh ??= this.#serially(() => {
+      this.#refresh = void 0;
+      return this.#reread();
+    });
   }
   /** everything is what a tab needs that cannot read it from the store. */
   everything() {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
+    return { whole, cursors: this.cursors, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
   /** loading: snapshots are being taken from now on. */
   loading() {
@@ -365,10 +371,15 @@ var Replica = class {
   /** edit queues an edit. Its promise is fulfilled when it is stored. */
   edit(entity, action, id, data) {
     const entry = { mutation_id: uuid(), entity, id, action, data, timestamp: (/* @__PURE__ */ new Date()).toISOString() };
-    const follows = this.outbox.some((e) => e.entity === entity && e.id === id);
-    const held = this.table(entity).held(id);
-    if (!follows && held?.data) entry.client_version = held.version;
-    this.#queue([...this.outbox, entry], "local");
+    const table2 = this.table(entity);
+    const held = table2.held(id);
+    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id);
+    if (!follows && held.data) entry.client_version = held.version;
+    const before = table2.get(id);
+    this.outbox = [...this.outbox, entry];
+    table2.add(entry);
+    if (!same(before, table2.get(id))) this.#events.changed(entity, [id], "local");
+    this.#events.pending(this.outbox.length);
     return { entry, stored: this.#add(entry, follows) };
   }
   /** settle takes the server's answers to pushed edits. */
@@ -409,17 +420,18 @@ var Replica = class {
     this.#store = void 0;
   }
   async #add(entry, follows) {
+    await (this.#opened ?? this.open());
     try {
       if (this.#store) await this.#store.add(entry, follows);
-      else entry.seq = this.outbox.length;
+      else entry.seq = 0;
     } catch (error) {
-      this.#queue(this.outbox.filter((e) => e.mutation_id !== entry.mutation_id), "local");
+      this.#put([], [], ["local", "local"], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${error}`;
+      const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
-    this.refresh().catch(() => {
+    this.#store?.has(entry).then((there) => there ? void 0 : this.refresh()).catch(() => {
     });
     this.#events.written({ outbox: true });
   }
@@ -432,18 +444,15 @@ var Replica = class {
     }
     this.cursors = cursors;
     this.#put(rows, whole, ["remote", whole.length ? "remote" : "local"]);
-    if (rows.length || whole.length) this.#events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
   }
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
     if (!this.#store) return;
-    const before = new Set(this.outbox.filter((e) => e.seq !== void 0).map((e) => e.mutation_id));
+    const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
-    this.#queue([...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))], "tab");
-  }
-  #queue(outbox, source) {
-    this.#put([], [], [source, source], outbox);
+    this.#put([], [], ["tab", "tab"], [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
   }
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
   #put(rows, whole, [theirs, own], outbox = this.outbox) {
@@ -485,6 +494,7 @@ var Replica = class {
 function toHeld({ entity, entity_id, version, action, data, client_id }) {
   return { entity, id: entity_id, version, data: action === "delete" ? null : data, ...client_id ? { by: client_id } : {} };
 }
+var late = () => new Promise((_, failed) => setTimeout(failed, 5e3, "no answer"));
 function newest(rows) {
   const last = /* @__PURE__ */ new Map();
   for (const row of rows) {
@@ -530,13 +540,13 @@ var Collection = class {
   }
   /** subscribe calls back with all rows, now and after every change, and returns the function that ends it. */
   subscribe(listener) {
-    const end = this.#emitter.on("rows", listener);
+    const end = this.#emitter.on("rows", () => listener(this.all()));
     listener(this.all());
     return end;
   }
   /** @internal */
   tell() {
-    this.#emitter.emit("rows", this.all());
+    this.#emitter.emit("rows", void 0);
   }
 };
 var plain = (fields) => JSON.parse(JSON.stringify(fields));
@@ -550,18 +560,19 @@ function changesOf(frame) {
   if (frame.type === "leave") return [{ ...frame, id: frame.version, action: "delete", data: null }];
   return frame.type === "changes" ? frame.changes : frame.type === "change" ? [frame.change] : [];
 }
-var snapshotURL = (base, entity) => `${base}/sync/${encodeURIComponent(entity)}`;
-var several = (base, route, entities, since) => `${base}/sync${route}?${new URLSearchParams({ entities: entities.join(), since })}`;
-var pullURL = (base, entities, since) => several(base, "", entities, since);
-var eventsURL = (base, entities, since) => several(base, "/events", entities, since);
-var pushURL = (base) => `${base}/sync`;
-var socketURL = (base) => `${base.replace(/^http/, "ws")}/sync/ws`;
+var url = ({ base, user }, route, query = {}) => `${base}/sync${route}?${new URLSearchParams({ ...query, ...user && { user } })}`;
+var snapshotURL = (at, entity) => url(at, `/${encodeURIComponent(entity)}`);
+var pullURL = (at, entities, since) => url(at, "", { entities: entities.join(), since });
+var eventsURL = (at, entities, since) => url(at, "/events", { entities: entities.join(), since });
+var pushURL = (at) => url(at, "");
+var socketURL = (at) => url(at, "/ws").replace(/^http/, "ws");
 function judgeClose(code) {
   return code >= 4e3 && code <= 4099 && code !== 4008 ? "refused" : "failed";
 }
-function judgeStatus(status2) {
-  if (status2 === 410) return "reset";
-  return status2 >= 400 && status2 < 500 && status2 !== 408 && status2 !== 429 ? "refused" : "failed";
+function judgeStatus(status2, ours) {
+  if (status2 === 401 || status2 === 413) return "refused";
+  if (!ours || status2 >= 500 || status2 === 408 || status2 === 429) return "failed";
+  return status2 === 410 ? "reset" : "refused";
 }
 function judgeError(code) {
   if (/^(cursor_expired|bad_cursor)$/.test(code)) return "reset";
@@ -579,17 +590,17 @@ var LoadError = class extends Error {
   verdict;
   status;
 };
-async function ask(url, init) {
-  const response = await fetch(url, { cache: "no-store", ...init });
+async function ask(url2, init) {
+  const response = await fetch(url2, { cache: "no-store", ...init });
   if (response.ok) return response;
-  const { message } = await response.json().catch(() => ({}));
-  throw new LoadError(judgeStatus(response.status), `${init.method ?? "GET"} ${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  const { error, message } = await response.json().catch(() => ({}));
+  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || "")), `${url2} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
-async function load(base, entities, signal, onProgress) {
-  const now = await ask(pullURL(base, entities, "now"), { signal });
+async function load(at, entities, signal, onProgress) {
+  const now = await ask(pullURL(at, entities, "now"), { signal });
   const { cursor } = await now.json();
   const one = async (entity) => {
-    const response = await ask(snapshotURL(base, entity), { signal });
+    const response = await ask(snapshotURL(at, entity), { signal });
     const watch = new TransformStream({
       transform(chunk, out) {
         onProgress();
@@ -602,10 +613,10 @@ async function load(base, entities, signal, onProgress) {
 }
 
 // src/link.ts
-function openSocket(base, on) {
-  const ws = new WebSocket(socketURL(base));
-  ws.onopen = () => on.opened();
-  ws.onmessage = (e) => on.received(String(e.data));
+function openSocket(at, on) {
+  const ws = new WebSocket(socketURL(at));
+  ws.onopen = on.opened;
+  ws.onmessage = (e) => on.received(e.data);
   ws.onclose = (e) => on.failed(judgeClose(e.code), e.reason || `closed with ${e.code}`);
   return {
     send: (frame) => ws.readyState === 1 && ws.send(JSON.stringify(frame)),
@@ -620,15 +631,15 @@ function places(cursors) {
   for (const [entity, cursor] of Object.entries(cursors)) found.set(cursor, [...found.get(cursor) ?? [], entity]);
   return [...found];
 }
-function openEvents(base, cursors, on) {
+function openEvents(at, cursors, on) {
   const streams = places(cursors).map(([cursor, entities]) => {
-    const stream = new EventSource(eventsURL(base, entities, cursor));
+    const stream = new EventSource(eventsURL(at, entities, cursor));
     const frame = (type, rest) => stream.addEventListener(type, (e) => on.received(`{"type":${rest(e)},"cursor":${JSON.stringify(e.lastEventId)}}`));
     frame("sync", (e) => `"change","change":${e.data}`);
     frame("heartbeat", () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame("reset", () => `"reset","entities":${JSON.stringify(entities)}`);
-    stream.onopen = () => on.opened();
-    stream.onerror = () => void why(base, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
+    stream.onopen = on.opened;
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -642,8 +653,8 @@ function openEvents(base, cursors, on) {
     }
   };
 }
-async function why(base, entities, cursor) {
-  const asked = await ask(`${pullURL(base, entities, cursor)}&limit=1`, {}).catch((error) => error);
+async function why(at, entities, cursor) {
+  const asked = await ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).catch((error) => error);
   return asked instanceof LoadError ? asked : new LoadError("failed", "the event stream was cut");
 }
 
@@ -701,272 +712,230 @@ function timeout({ state, failures }, random) {
 }
 
 // src/follower.ts
-var Follower = class {
-  #base;
-  #receiver;
-  #machine = initial;
-  #timer;
-  #link;
-  #loading = new AbortController();
-  #entities = /* @__PURE__ */ new Set();
-  #cursors = {};
-  /** The beginning of a transaction that spans frames. */
-  #begun = [];
-  constructor(base, receiver) {
-    this.#base = base;
-    this.#receiver = receiver;
-  }
-  /** What to tell people. */
-  get status() {
-    return status(this.#machine);
-  }
-  /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
-  follow(entities, cursors) {
-    const before = this.#entities.size;
-    for (const entity of entities) this.#entities.add(entity);
-    if (this.status !== "stopped") return this.#entities.size > before ? this.#on("added") : void 0;
-    this.#cursors = { ...cursors };
-    this.#on("start");
-  }
-  /** wake looks at once whether the connection lives, or tries again. */
-  wake() {
-    this.#on("wake");
-  }
-  /** refuse ends it until the next start: the server does not want us. */
-  refuse(reason) {
-    this.#failed("refused", reason);
-  }
-  /** stop ends it. */
-  stop() {
-    this.#on("stop");
-  }
-  #on(event) {
-    const before = this.status;
-    const step = next(this.#machine, event);
+function newFollower(at, receiver) {
+  const wanted = /* @__PURE__ */ new Set();
+  let machine = initial;
+  let timer;
+  let link;
+  let loading = new AbortController();
+  let cursors = {};
+  let begun = [];
+  function on(event) {
+    const before = status(machine);
+    const step = next(machine, event);
     if (!step) return;
-    this.#machine = step.machine;
-    this.#arm();
-    if (step.run) this.#effects[step.run]();
-    if (this.status !== before) this.#receiver.status(this.status);
+    machine = step.machine;
+    clearTimeout(timer);
+    const ms = timeout(machine, Math.random());
+    if (ms !== void 0) timer = setTimeout(() => on("timer"), ms);
+    if (step.run) effects[step.run]();
+    const now = status(machine);
+    if (now !== before) receiver.status(now);
   }
-  #arm() {
-    clearTimeout(this.#timer);
-    const ms = timeout(this.#machine, Math.random());
-    if (ms !== void 0) this.#timer = setTimeout(() => this.#on("timer"), ms);
-  }
-  #effects = {
-    drop: () => {
-      this.#loading.abort();
-      this.#link?.close();
-      this.#begun = [];
+  const effects = {
+    drop() {
+      loading.abort();
+      link?.close();
+      begun = [];
     },
-    load: () => {
-      this.#effects.drop();
-      void this.#load();
+    load() {
+      effects.drop();
+      void fetchMissing();
     },
-    connect: () => {
-      const on = {
-        opened: () => this.#on("opened"),
-        failed: (verdict, reason) => this.#failed(verdict, reason),
-        received: (frame) => this.#received(frame)
-      };
-      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
+    connect() {
+      const events = { opened: () => on("opened"), failed, received };
+      link = viaEvents(machine.failures) ? openEvents(at, cursors, events) : openSocket(at, events);
     },
-    subscribe: () => this.#link?.send(subscribe(this.#cursors)),
-    ping: () => this.#link?.send(ping)
+    subscribe: () => link?.send(subscribe(cursors)),
+    ping: () => link?.send(ping)
   };
-  async #load() {
-    const { signal } = this.#loading = new AbortController();
-    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
+  async function fetchMissing() {
+    const { signal } = loading = new AbortController();
+    const missing = [...wanted].filter((entity) => !cursors[entity]);
     try {
       if (missing.length) {
-        this.#receiver.loading();
-        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on("progress"));
+        receiver.loading();
+        const { cursor, snapshots } = await load(at, missing, signal, () => signal.aborted || on("progress"));
         signal.throwIfAborted();
-        for (const entity of missing) this.#cursors[entity] = cursor;
-        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
+        for (const entity of missing) cursors[entity] = cursor;
+        await receiver.snapshots(snapshots, { ...cursors });
       } else await null;
-      if (!signal.aborted) this.#on("loaded");
+      if (!signal.aborted) on("loaded");
     } catch (error) {
-      if (!signal.aborted) this.#failed(error instanceof LoadError ? error.verdict : "failed", String(error));
+      if (!signal.aborted) failed(error instanceof LoadError ? error.verdict : "failed", String(error));
     }
   }
-  #failed(verdict, reason) {
+  function failed(verdict, reason) {
     console.warn(`gormsync: ${verdict}: ${reason}`);
-    if (verdict === "reset") this.#cursors = {};
-    this.#on(verdict);
+    if (verdict === "reset") cursors = {};
+    on(verdict);
   }
-  #received(data) {
+  function received(data) {
     try {
       const frame = JSON.parse(data);
-      this.#take(frame);
-      this.#mean(frame);
+      take(frame);
+      mean(frame);
     } catch (error) {
-      this.#failed("failed", `unreadable frame: ${String(error)}`);
+      failed("failed", `unreadable frame: ${error}`);
     }
   }
-  #mean(frame) {
+  function mean(frame) {
     if (frame.type === "reset") {
-      for (const entity of frame.entities ?? this.#entities) delete this.#cursors[entity];
-      return this.#on("reset");
+      for (const entity of frame.entities ?? wanted) delete cursors[entity];
+      return on("reset");
     }
     const verdict = frame.type === "error" && judgeError(frame.code);
-    if (verdict) this.#failed(verdict, `${frame.code}: ${frame.message}`);
-    else this.#on(frame.type === "subscribed" ? "subscribed" : "heard");
+    if (verdict) failed(verdict, `${frame.code}: ${frame.message}`);
+    else on(frame.type === "subscribed" ? "subscribed" : "heard");
   }
-  /** The cursor moves only with the changes before it, and never in the middle of a transaction. */
-  #take(frame) {
+  function take(frame) {
     const changes = changesOf(frame);
-    this.#begun.push(...changes);
-    if ("more" in frame && frame.more) return;
-    if (frame.type === "heartbeat" && !this.#begun.length) this.#moveTo(frame.cursor, frame.entities ?? this.#entities);
-    else if (!changes.length) return;
-    const whole = this.#begun.splice(0);
-    if (whole.length && "cursor" in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
-    this.#receiver.changes(whole, { ...this.#cursors });
+    begun.push(...changes);
+    const { more, cursor, entities } = frame;
+    if (more || begun.length && !changes.length) return;
+    const whole = begun.splice(0);
+    if (!whole.length && frame.type !== "heartbeat") return;
+    if (cursor) moveTo(cursor, whole.length ? whole.map((change) => change.entity) : entities ?? wanted);
+    receiver.changes(whole, { ...cursors });
   }
-  /** While entities stand at different places, a cursor speaks only for those that it came with. */
-  #moveTo(cursor, entities) {
-    const together = new Set(Object.values(this.#cursors)).size === 1;
-    for (const entity of together ? Object.keys(this.#cursors) : entities) this.#cursors[entity] = cursor;
+  function moveTo(cursor, entities) {
+    const together = new Set(Object.values(cursors)).size === 1;
+    for (const entity of together ? Object.keys(cursors) : entities) cursors[entity] = cursor;
   }
-};
+  return {
+    follow(entities, from) {
+      const before = wanted.size;
+      for (const entity of entities) wanted.add(entity);
+      if (status(machine) !== "stopped") return wanted.size > before ? on("added") : void 0;
+      cursors = { ...from };
+      on("start");
+    },
+    wake: () => on("wake"),
+    refuse: (reason) => failed("refused", reason),
+    stop: () => on("stop")
+  };
+}
 
 // src/pusher.ts
 var most = 100;
 var patience = 3e4;
-var Pusher = class {
-  #base;
-  #replica;
-  #refused;
-  #on = false;
-  #busy = false;
-  #failures = 0;
-  #limit = most;
-  #timer;
-  #request = new AbortController();
-  /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
-  constructor(base, replica, refused) {
-    this.#base = base;
-    this.#replica = replica;
-    this.#refused = refused;
-  }
-  start() {
-    this.#on = true;
-    this.kick();
-  }
-  /** stop ends it. A request on its way may have reached the server: it is sent again another time, and the server knows it by its mutation id. */
-  stop() {
-    this.#on = false;
-    this.#request.abort();
-  }
-  /** kick sends what there is, now. */
-  kick() {
-    clearTimeout(this.#timer);
-    if (this.#on && !this.#busy) void this.#drain();
-  }
-  async #drain() {
-    this.#busy = true;
+function newPusher(at, replica, refused) {
+  let on = false;
+  let busy = false;
+  let failures = 0;
+  let limit = most;
+  let timer;
+  let request = new AbortController();
+  const kick = () => {
+    clearTimeout(timer);
+    timer = void 0;
+    if (on && !busy) void drain();
+  };
+  async function drain() {
+    busy = true;
     try {
-      while (await this.#round()) this.#failures = 0;
+      while (await round()) failures = 0;
     } catch (error) {
-      if (error instanceof LoadError && error.status === 401) this.#refused(error.message);
-      else if (this.#on) this.#timer = setTimeout(() => this.kick(), backoff(++this.#failures, Math.random()));
+      busy = false;
+      if (error instanceof LoadError && error.status === 401) refused(error.message);
+      else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
-    this.#busy = false;
   }
-  /** One request. It says whether to go on. */
-  async #round() {
-    await this.#replica.refresh();
-    const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== void 0), this.#limit);
-    if (!batch.length || !this.#on) return false;
-    const results = await this.#send(batch);
-    await this.#replica.settle(batch, results);
-    if (batch.some((e) => this.#replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
+  async function round() {
+    await replica.refresh();
+    const batch = nextBatch(replica.outbox.filter((e) => e.seq !== void 0), limit);
+    if (!batch.length || !on) return busy = false;
+    const results = await send(batch);
+    await replica.settle(batch, results);
+    if (batch.some((e) => replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error("retry");
     return true;
   }
-  async #send(batch) {
-    const request = this.#request = new AbortController();
-    const timer = setTimeout(() => request.abort(), patience);
+  async function send(batch) {
+    const current = request = new AbortController();
+    const late2 = setTimeout(() => current.abort(), patience);
     try {
-      const response = await ask(pushURL(this.#base), {
+      const response = await ask(pushURL(at), {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ client_id: this.#replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
-        signal: request.signal
+        body: JSON.stringify({ client_id: replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
+        signal: current.signal
       });
       const { results } = await response.json();
-      this.#limit = Math.min(most, this.#limit * 2);
+      limit = Math.min(most, limit * 2);
       return results;
     } catch (error) {
       if (!(error instanceof LoadError) || error.verdict !== "refused" || error.status === 401) throw error;
-      return this.#alone(batch, error);
+      return alone(batch, error);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(late2);
     }
   }
-  /** A request that is refused as a whole is cut in halves, until the edit that spoils it stands alone. */
-  #alone(batch, { message }) {
+  function alone(batch, { message }) {
     if (batch.length === 1) return batch.map(({ id, mutation_id }) => ({ id, mutation_id, status: "rejected", error: { code: "refused", message } }));
-    this.#limit = batch.length >> 1;
-    return this.#send(batch.slice(0, this.#limit));
+    limit = batch.length >> 1;
+    return send(batch.slice(0, limit));
   }
-};
+  return {
+    kick,
+    nudge: () => timer || kick(),
+    start() {
+      on = true;
+      kick();
+    },
+    stop() {
+      on = false;
+      request.abort();
+    }
+  };
+}
 
 // src/tabs.ts
-var Tabs = class {
-  leader = false;
-  #name;
-  #on;
-  #channel;
-  #wanted = new AbortController();
-  #release = () => {
+function newTabs(name, on) {
+  const { locks } = navigator;
+  let leader = false;
+  let channel;
+  let wanted = new AbortController();
+  let release = () => {
   };
-  constructor(name, on) {
-    this.#name = name;
-    this.#on = on;
+  function lead(alone) {
+    leader = true;
+    on.lead(alone);
   }
-  /** join takes part in the election; without a common store a tab leads itself. */
-  join(common) {
-    const { locks } = navigator;
-    if (common) {
-      this.#channel = new BroadcastChannel(this.#name);
-      this.#channel.onmessage = ({ data }) => this.#on.heard(data);
-    }
-    if (!common || !locks) return this.#lead(!common);
-    const { signal } = this.#wanted = new AbortController();
-    locks.request(this.#name, { signal }, () => this.#reign(signal)).catch(() => {
-    });
-  }
-  /** leave gives the lead up, and is not heard any more. */
-  async leave() {
-    this.#wanted.abort();
-    this.#channel?.close();
-    this.#channel = void 0;
-    if (!this.leader) return;
-    this.leader = false;
-    await this.#on.resign();
-    this.#release();
-  }
-  /** alone does something when no tab leads. */
-  async alone(job) {
-    await (navigator.locks ? navigator.locks.request(this.#name, job) : job());
-  }
-  /** post tells the other tabs. */
-  post(message) {
-    this.#channel?.postMessage(message);
-  }
-  #lead(alone) {
-    this.leader = true;
-    this.#on.lead(alone);
-  }
-  async #reign({ aborted }) {
+  async function reign({ aborted }) {
     if (aborted) return;
-    const reign = new Promise((done) => this.#release = done);
-    this.#lead(true);
-    await reign;
+    const ended = new Promise((done) => release = done);
+    lead(true);
+    await ended;
   }
-};
+  return {
+    get leader() {
+      return leader;
+    },
+    join(common) {
+      if (common) {
+        channel = new BroadcastChannel(name);
+        channel.onmessage = ({ data }) => on.heard(data);
+      }
+      if (!common || !locks) return lead(!common);
+      const { signal } = wanted = new AbortController();
+      locks.request(name, { signal }, () => reign(signal)).catch(() => {
+      });
+    },
+    async leave() {
+      wanted.abort();
+      channel?.close();
+      channel = void 0;
+      if (!leader) return;
+      leader = false;
+      await on.resign();
+      release();
+    },
+    async alone(job) {
+      await (locks ? locks.request(name, job) : job());
+    },
+    post: (message) => channel?.postMessage(message)
+  };
+}
 
 // src/wake.ts
 function onWake(call, signal) {
@@ -985,6 +954,7 @@ var Client = class {
   #waiting = /* @__PURE__ */ new Map();
   #status = "stopped";
   #asked = false;
+  #pending;
   #started;
   #ready = () => {
   };
@@ -992,21 +962,25 @@ var Client = class {
   ready = new Promise((done) => this.#ready = done);
   /** @internal createClient checks the options. */
   constructor({ base, entities, user = "" }) {
+    const at = { base, user };
     const name = `gormsync ${base} ${user}`;
     this.#replica = new Replica(name, {
       changed: (entity, ids, source) => {
         this.#collections.get(entity)?.tell();
         this.#emitter.emit("change", { entity, ids, source });
       },
-      pending: (pending) => this.#emitter.emit("pending", { pending }),
+      pending: (pending) => {
+        if (pending !== this.#pending) this.#emitter.emit("pending", { pending });
+        this.#pending = pending;
+      },
       outcome: (outcome) => this.#outcome(outcome),
       written: (written) => {
         this.#tabs.post(written);
-        if (written.outbox) this.#pusher.kick();
+        if (written.outbox) this.#pusher.nudge();
       }
     });
     this.#collections = new Map(entities.map((entity) => [entity, new Collection(this.#replica.table(entity), (action, id, data) => this.#edit(entity, action, id, data))]));
-    this.#follower = new Follower(base, {
+    this.#follower = newFollower(at, {
       loading: () => this.#replica.loading(),
       snapshots: (snapshots, cursors) => this.#replica.replace(snapshots, cursors),
       changes: (changes, cursors) => void this.#replica.apply(changes, cursors),
@@ -1016,8 +990,8 @@ var Client = class {
         if (status2 === "live") this.#pusher.kick();
       }
     });
-    this.#pusher = new Pusher(base, this.#replica, (reason) => this.#follower.refuse(reason));
-    this.#tabs = new Tabs(name, {
+    this.#pusher = newPusher(at, this.#replica, (reason) => this.#follower.refuse(reason));
+    this.#tabs = newTabs(name, {
       lead: (alone) => void this.#lead(alone),
       resign: () => this.#resign(),
       heard: (message) => this.#heard(message)
@@ -1056,7 +1030,6 @@ var Client = class {
     onWake(() => (this.#follower.wake(), this.#pusher.kick()), signal);
     addEventListener("pagehide", () => void this.#tabs.leave(), { signal });
     addEventListener("pageshow", (e) => e.persisted && void this.#join(), { signal });
-    this.#tell("connecting");
     void this.#replica.open().then(() => this.#join());
   }
   /** stop ends the connection, or leaves it to another tab; the rows stay as they are. */
@@ -1074,6 +1047,7 @@ var Client = class {
   }
   async #join() {
     if (!this.#started) return;
+    if (this.#status === "stopped") this.#tell("connecting");
     this.#tabs.join(this.#replica.persistent);
     await this.#replica.load();
     this.#ready();
@@ -1106,7 +1080,7 @@ var Client = class {
       this.#follow(hello);
       this.#tabs.post({ status: this.#status, ...this.#replica.shared ? {} : this.#replica.everything() });
     }
-    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.nudge()).catch(() => {
     });
   }
   #tell(status2) {

@@ -1,13 +1,13 @@
-import { Collection, type Mutation } from './collection';
-import { Emitter } from './emitter';
-import { Follower } from './follower';
-import type { Outcome } from './outbox';
-import { Pusher } from './pusher';
-import { Replica, type Source, type Written } from './replica';
-import type { Status } from './state';
-import { Tabs } from './tabs';
-import { onWake } from './wake';
-import type { Action, Row } from './wire';
+import { Collection, type Mutation } from './collection.js';
+import { Emitter } from './emitter.js';
+import { newFollower, type Follower } from './follower.js';
+import type { Outcome } from './outbox.js';
+import { newPusher, type Pusher } from './pusher.js';
+import { Replica, type Source, type Written } from './replica.js';
+import type { Status } from './state.js';
+import { newTabs, type Tabs } from './tabs.js';
+import { onWake } from './wake.js';
+import type { Action, Row } from './wire.js';
 
 /** Rows of one entity became others: created, changed or deleted. */
 export interface ChangeEvent {
@@ -42,7 +42,11 @@ export interface ClientOptions {
   base: string;
   /** The tables to follow. */
   entities: string[];
-  /** Who is signed in: each user has a database of its own in the browser. Defaults to nobody. */
+  /**
+   * Who is signed in, by the name that the server's Authorize gives as Actor: each
+   * user has a database of its own in the browser, and the server refuses this
+   * page when somebody else signs in. Defaults to nobody.
+   */
   user?: string;
 }
 
@@ -64,6 +68,7 @@ export class Client {
   readonly #waiting = new Map<string, (outcome: Outcome) => void>();
   #status: Status = 'stopped';
   #asked = false;
+  #pending: number | undefined;
   #started: AbortController | undefined;
   #ready = () => {};
   /** Fulfilled when the rows that the browser had stored are there. */
@@ -71,21 +76,25 @@ export class Client {
 
   /** @internal createClient checks the options. */
   constructor({ base, entities, user = '' }: ClientOptions) {
+    const at = { base, user };
     const name = `gormsync ${base} ${user}`;
     this.#replica = new Replica(name, {
       changed: (entity, ids, source) => {
         this.#collections.get(entity)?.tell();
         this.#emitter.emit('change', { entity, ids, source });
       },
-      pending: (pending) => this.#emitter.emit('pending', { pending }),
+      pending: (pending) => {
+        if (pending !== this.#pending) this.#emitter.emit('pending', { pending });
+        this.#pending = pending;
+      },
       outcome: (outcome) => this.#outcome(outcome),
       written: (written) => {
         this.#tabs.post(written);
-        if (written.outbox) this.#pusher.kick();
+        if (written.outbox) this.#pusher.nudge();
       },
     });
     this.#collections = new Map(entities.map((entity) => [entity, new Collection(this.#replica.table(entity), (action, id, data) => this.#edit(entity, action, id, data))]));
-    this.#follower = new Follower(base, {
+    this.#follower = newFollower(at, {
       loading: () => this.#replica.loading(),
       snapshots: (snapshots, cursors) => this.#replica.replace(snapshots, cursors),
       changes: (changes, cursors) => void this.#replica.apply(changes, cursors),
@@ -95,8 +104,8 @@ export class Client {
         if (status === 'live') this.#pusher.kick();
       },
     });
-    this.#pusher = new Pusher(base, this.#replica, (reason) => this.#follower.refuse(reason));
-    this.#tabs = new Tabs(name, {
+    this.#pusher = newPusher(at, this.#replica, (reason) => this.#follower.refuse(reason));
+    this.#tabs = newTabs(name, {
       lead: (alone) => void this.#lead(alone),
       resign: () => this.#resign(),
       heard: (message) => this.#heard(message),
@@ -143,7 +152,6 @@ export class Client {
     // A page in the back/forward cache must hold nothing that others want.
     addEventListener('pagehide', () => void this.#tabs.leave(), { signal });
     addEventListener('pageshow', (e) => e.persisted && void this.#join(), { signal });
-    this.#tell('connecting');
     void this.#replica.open().then(() => this.#join());
   }
 
@@ -164,6 +172,7 @@ export class Client {
 
   async #join(): Promise<void> {
     if (!this.#started) return;
+    if (this.#status === 'stopped') this.#tell('connecting');
     this.#tabs.join(this.#replica.persistent);
     await this.#replica.load();
     this.#ready();
@@ -201,7 +210,7 @@ export class Client {
       this.#follow(hello);
       this.#tabs.post({ status: this.#status, ...(this.#replica.shared ? {} : this.#replica.everything()) });
     }
-    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.kick()).catch(() => {}); // it is read again before each push
+    void this.#replica.written(written).finally(() => this.leader && written.outbox && this.#pusher.nudge()).catch(() => {}); // it is read again before each push
   }
 
   #tell(status: Status): void {

@@ -1,8 +1,8 @@
-import { Emitter } from './emitter';
-import { uuid } from './replica';
-import type { Outcome } from './outbox';
-import type { Rows } from './rows';
-import type { Action, Row } from './wire';
+import { Emitter } from './emitter.js';
+import { uuid } from './replica.js';
+import type { Outcome } from './outbox.js';
+import type { Rows } from './rows.js';
+import type { Action, Row } from './wire.js';
 
 /** An edit on its way. */
 export interface Mutation {
@@ -22,7 +22,7 @@ export type Edit = (action: Action, id: string, data: Row | null) => Mutation;
 export class Collection<T extends object = Row> {
   readonly #rows: Rows;
   readonly #edit: Edit;
-  readonly #emitter = new Emitter<{ rows: readonly T[] }>();
+  readonly #emitter = new Emitter<{ rows: undefined }>();
 
   /** @internal */
   constructor(
@@ -64,14 +64,14 @@ export class Collection<T extends object = Row> {
 
   /** subscribe calls back with all rows, now and after every change, and returns the function that ends it. */
   subscribe(listener: (rows: readonly T[]) => void): () => void {
-    const end = this.#emitter.on('rows', listener);
+    const end = this.#emitter.on('rows', () => listener(this.all()));
     listener(this.all());
     return end;
   }
 
   /** @internal */
   tell(): void {
-    this.#emitter.emit('rows', this.all());
+    this.#emitter.emit('rows', undefined);
   }
 }
 

@@ -1,8 +1,8 @@
-import { openEvents, openSocket, type Link } from './link';
-import { load, LoadError } from './load';
-import { initial, next, status, viaEvents, type Effect, type Event, type Machine, type Status } from './state';
-import { timeout } from './timing';
-import { changesOf, judgeError, ping, subscribe, type Change, type ServerFrame, type Snapshot } from './wire';
+import { openEvents, openSocket, type Link } from './link.js';
+import { load, LoadError } from './load.js';
+import { initial, next, status, viaEvents, type Effect, type Event, type Status } from './state.js';
+import { timeout } from './timing.js';
+import { changesOf, judgeError, ping, subscribe, type Address, type Change, type ServerFrame, type Snapshot } from './wire.js';
 
 /** A place in the feed for each entity that has one. */
 export type Cursors = Record<string, string>;
@@ -20,151 +20,129 @@ export interface Receiver {
 }
 
 /** Follower carries out what the state machine says. It keeps a place, but no rows. */
-export class Follower {
-  readonly #base: string;
-  readonly #receiver: Receiver;
-  #machine: Machine = initial;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #link: Link | undefined;
-  #loading = new AbortController();
-  readonly #entities = new Set<string>();
-  #cursors: Cursors = {};
-  /** The beginning of a transaction that spans frames. */
-  #begun: Change[] = [];
-
-  constructor(
-    base: string,
-    receiver: Receiver,
-  ) {
-    this.#base = base;
-    this.#receiver = receiver;
-  }
-
-  /** What to tell people. */
-  get status(): Status {
-    return status(this.#machine);
-  }
-
+export interface Follower {
   /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
-  follow(entities: Iterable<string>, cursors: Cursors): void {
-    const before = this.#entities.size;
-    for (const entity of entities) this.#entities.add(entity);
-    if (this.status !== 'stopped') return this.#entities.size > before ? this.#on('added') : undefined;
-    this.#cursors = { ...cursors };
-    this.#on('start');
-  }
-
+  follow(entities: Iterable<string>, cursors: Cursors): void;
   /** wake looks at once whether the connection lives, or tries again. */
-  wake(): void {
-    this.#on('wake');
-  }
-
+  wake(): void;
   /** refuse ends it until the next start: the server does not want us. */
-  refuse(reason: string): void {
-    this.#failed('refused', reason);
-  }
-
+  refuse(reason: string): void;
   /** stop ends it. */
-  stop(): void {
-    this.#on('stop');
-  }
+  stop(): void;
+}
 
-  #on(event: Event): void {
-    const before = this.status;
-    const step = next(this.#machine, event);
+/** newFollower makes one. */
+export function newFollower(at: Address, receiver: Receiver): Follower {
+  const wanted = new Set<string>();
+  let machine = initial;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let link: Link | undefined;
+  let loading = new AbortController();
+  let cursors: Cursors = {};
+  let begun: Change[] = []; // of a transaction that spans frames
+
+  function on(event: Event): void {
+    const before = status(machine);
+    const step = next(machine, event);
     if (!step) return;
-    this.#machine = step.machine;
-    this.#arm();
-    if (step.run) this.#effects[step.run]();
-    if (this.status !== before) this.#receiver.status(this.status);
+    machine = step.machine;
+    clearTimeout(timer);
+    const ms = timeout(machine, Math.random());
+    if (ms !== undefined) timer = setTimeout(() => on('timer'), ms);
+    if (step.run) effects[step.run]();
+    const now = status(machine);
+    if (now !== before) receiver.status(now);
   }
 
-  #arm(): void {
-    clearTimeout(this.#timer);
-    const ms = timeout(this.#machine, Math.random());
-    if (ms !== undefined) this.#timer = setTimeout(() => this.#on('timer'), ms);
-  }
-
-  readonly #effects: Record<Effect, () => void> = {
-    drop: () => {
-      this.#loading.abort();
-      this.#link?.close();
-      this.#begun = [];
+  const effects: Record<Effect, () => void> = {
+    drop() {
+      loading.abort();
+      link?.close();
+      begun = [];
     },
-    load: () => {
-      this.#effects.drop();
-      void this.#load();
+    load() {
+      effects.drop();
+      void fetchMissing();
     },
-    connect: () => {
-      const on = {
-        opened: () => this.#on('opened'),
-        failed: (verdict: 'failed' | 'refused' | 'reset', reason: string) => this.#failed(verdict, reason),
-        received: (frame: string) => this.#received(frame),
-      };
-      this.#link = viaEvents(this.#machine.failures) ? openEvents(this.#base, this.#cursors, on) : openSocket(this.#base, on);
+    connect() {
+      const events = { opened: () => on('opened'), failed, received };
+      link = viaEvents(machine.failures) ? openEvents(at, cursors, events) : openSocket(at, events);
     },
-    subscribe: () => this.#link?.send(subscribe(this.#cursors)),
-    ping: () => this.#link?.send(ping),
+    subscribe: () => link?.send(subscribe(cursors)),
+    ping: () => link?.send(ping),
   };
 
-  async #load(): Promise<void> {
-    const { signal } = (this.#loading = new AbortController());
-    const missing = [...this.#entities].filter((entity) => !this.#cursors[entity]);
+  async function fetchMissing(): Promise<void> {
+    const { signal } = (loading = new AbortController());
+    const missing = [...wanted].filter((entity) => !cursors[entity]);
     try {
       if (missing.length) {
-        this.#receiver.loading();
-        const { cursor, snapshots } = await load(this.#base, missing, signal, () => signal.aborted || this.#on('progress'));
+        receiver.loading();
+        const { cursor, snapshots } = await load(at, missing, signal, () => signal.aborted || on('progress'));
         signal.throwIfAborted();
-        for (const entity of missing) this.#cursors[entity] = cursor;
-        await this.#receiver.snapshots(snapshots, { ...this.#cursors });
+        for (const entity of missing) cursors[entity] = cursor;
+        await receiver.snapshots(snapshots, { ...cursors });
       } else await null;
-      if (!signal.aborted) this.#on('loaded');
+      if (!signal.aborted) on('loaded');
     } catch (error) {
-      if (!signal.aborted) this.#failed(error instanceof LoadError ? error.verdict : 'failed', String(error));
+      if (!signal.aborted) failed(error instanceof LoadError ? error.verdict : 'failed', String(error));
     }
   }
 
-  #failed(verdict: 'failed' | 'refused' | 'reset', reason: string): void {
+  function failed(verdict: 'failed' | 'refused' | 'reset', reason: string): void {
     console.warn(`gormsync: ${verdict}: ${reason}`);
-    if (verdict === 'reset') this.#cursors = {};
-    this.#on(verdict);
+    if (verdict === 'reset') cursors = {};
+    on(verdict);
   }
 
-  #received(data: string): void {
+  function received(data: string): void {
     try {
       const frame = JSON.parse(data) as ServerFrame;
-      this.#take(frame);
-      this.#mean(frame);
+      take(frame);
+      mean(frame);
     } catch (error) { // whatever cannot be taken in is asked for again, from the last cursor
-      this.#failed('failed', `unreadable frame: ${String(error)}`);
+      failed('failed', `unreadable frame: ${error}`);
     }
   }
 
-  #mean(frame: ServerFrame): void {
+  function mean(frame: ServerFrame): void {
     if (frame.type === 'reset') {
-      for (const entity of frame.entities ?? this.#entities) delete this.#cursors[entity];
-      return this.#on('reset');
+      for (const entity of frame.entities ?? wanted) delete cursors[entity];
+      return on('reset');
     }
     const verdict = frame.type === 'error' && judgeError(frame.code);
-    if (verdict) this.#failed(verdict, `${frame.code}: ${frame.message}`);
-    else this.#on(frame.type === 'subscribed' ? 'subscribed' : 'heard');
+    if (verdict) failed(verdict, `${frame.code}: ${frame.message}`);
+    else on(frame.type === 'subscribed' ? 'subscribed' : 'heard');
   }
 
   /** The cursor moves only with the changes before it, and never in the middle of a transaction. */
-  #take(frame: ServerFrame): void {
+  function take(frame: ServerFrame): void {
     const changes = changesOf(frame);
-    this.#begun.push(...changes);
-    if ('more' in frame && frame.more) return;
-    if (frame.type === 'heartbeat' && !this.#begun.length) this.#moveTo(frame.cursor, frame.entities ?? this.#entities);
-    else if (!changes.length) return;
-    const whole = this.#begun.splice(0);
-    if (whole.length && 'cursor' in frame && frame.cursor) this.#moveTo(frame.cursor, whole.map((change) => change.entity));
-    this.#receiver.changes(whole, { ...this.#cursors });
+    begun.push(...changes);
+    const { more, cursor, entities } = frame as { more?: boolean; cursor?: string; entities?: string[] };
+    if (more || (begun.length && !changes.length)) return;
+    const whole = begun.splice(0);
+    if (!whole.length && frame.type !== 'heartbeat') return;
+    if (cursor) moveTo(cursor, whole.length ? whole.map((change) => change.entity) : (entities ?? wanted));
+    receiver.changes(whole, { ...cursors });
   }
 
   /** While entities stand at different places, a cursor speaks only for those that it came with. */
-  #moveTo(cursor: string, entities: Iterable<string>): void {
-    const together = new Set(Object.values(this.#cursors)).size === 1;
-    for (const entity of together ? Object.keys(this.#cursors) : entities) this.#cursors[entity] = cursor;
+  function moveTo(cursor: string, entities: Iterable<string>): void {
+    const together = new Set(Object.values(cursors)).size === 1;
+    for (const entity of together ? Object.keys(cursors) : entities) cursors[entity] = cursor;
   }
+
+  return {
+    follow(entities, from) {
+      const before = wanted.size;
+      for (const entity of entities) wanted.add(entity);
+      if (status(machine) !== 'stopped') return wanted.size > before ? on('added') : undefined;
+      cursors = { ...from };
+      on('start');
+    },
+    wake: () => on('wake'),
+    refuse: (reason) => failed('refused', reason),
+    stop: () => on('stop'),
+  };
 }

@@ -1,5 +1,5 @@
-import type { Client } from './client';
-import type { Row } from './wire';
+import type { Client } from './client.js';
+import type { Row } from './wire.js';
 
 type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 

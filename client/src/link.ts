@@ -1,11 +1,11 @@
-import { eventsURL, judgeClose, pullURL, socketURL, type ClientFrame } from './wire';
-import { ask, LoadError } from './load';
+import { eventsURL, judgeClose, pullURL, socketURL, type Address, type ClientFrame } from './wire.js';
+import { ask, LoadError } from './load.js';
 
 /** What a link tells its owner. It never calls from within the call that opens it, and never after close. */
 export interface LinkEvents {
-  opened(): void;
-  failed(verdict: 'failed' | 'refused' | 'reset', reason: string): void;
-  received(frame: string): void;
+  opened: () => void;
+  failed: (verdict: 'failed' | 'refused' | 'reset', reason: string) => void;
+  received: (frame: string) => void;
 }
 
 /** Link is one live connection. It is used once: after a failure its owner opens another. */
@@ -16,10 +16,10 @@ export interface Link {
 }
 
 /** openSocket opens a WebSocket. */
-export function openSocket(base: string, on: LinkEvents): Link {
-  const ws = new WebSocket(socketURL(base));
-  ws.onopen = () => on.opened();
-  ws.onmessage = (e) => on.received(String(e.data));
+export function openSocket(at: Address, on: LinkEvents): Link {
+  const ws = new WebSocket(socketURL(at));
+  ws.onopen = on.opened;
+  ws.onmessage = (e) => on.received(e.data as string);
   ws.onclose = (e) => on.failed(judgeClose(e.code), e.reason || `closed with ${e.code}`);
   return {
     send: (frame) => ws.readyState === 1 && ws.send(JSON.stringify(frame)),
@@ -41,16 +41,16 @@ export function places(cursors: Record<string, string>): [cursor: string, entiti
  * openEvents opens server-sent events, one stream for each place: usually one.
  * What arrives looks as if it came over a WebSocket.
  */
-export function openEvents(base: string, cursors: Record<string, string>, on: LinkEvents): Link {
+export function openEvents(at: Address, cursors: Record<string, string>, on: LinkEvents): Link {
   const streams = places(cursors).map(([cursor, entities]) => {
-    const stream = new EventSource(eventsURL(base, entities, cursor));
+    const stream = new EventSource(eventsURL(at, entities, cursor));
     const frame = (type: string, rest: (e: MessageEvent<string>) => string) =>
       stream.addEventListener(type, (e) => on.received(`{"type":${rest(e)},"cursor":${JSON.stringify(e.lastEventId)}}`));
     frame('sync', (e) => `"change","change":${e.data}`);
     frame('heartbeat', () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame('reset', () => `"reset","entities":${JSON.stringify(entities)}`);
-    stream.onopen = () => on.opened();
-    stream.onerror = () => void why(base, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
+    stream.onopen = on.opened;
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -65,7 +65,7 @@ export function openEvents(base: string, cursors: Record<string, string>, on: Li
 }
 
 /** why asks in a way that shows the answer: a stream that fails does not say what happened. */
-async function why(base: string, entities: string[], cursor: string): Promise<LoadError> {
-  const asked = await ask(`${pullURL(base, entities, cursor)}&limit=1`, {}).catch((error: unknown) => error);
+async function why(at: Address, entities: string[], cursor: string): Promise<LoadError> {
+  const asked = await ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).catch((error: unknown) => error);
   return asked instanceof LoadError ? asked : new LoadError('failed', 'the event stream was cut');
 }

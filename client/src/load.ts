@@ -1,4 +1,4 @@
-import { judgeStatus, pullURL, snapshotURL, type Snapshot } from './wire';
+import { judgeStatus, pullURL, snapshotURL, type Address, type Snapshot } from './wire.js';
 
 /** LoadError is an answer that could not be had, and what that means for the follower. */
 export class LoadError extends Error {
@@ -11,8 +11,8 @@ export class LoadError extends Error {
 export async function ask(url: string, init: RequestInit): Promise<Response> {
   const response = await fetch(url, { cache: 'no-store', ...init });
   if (response.ok) return response;
-  const { message } = (await response.json().catch(() => ({}))) as { message?: string };
-  throw new LoadError(judgeStatus(response.status), `${init.method ?? 'GET'} ${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  const { error, message } = (await response.json().catch(() => ({}))) as { error?: string; message?: string };
+  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || '')), `${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
 }
 
 /**
@@ -20,11 +20,11 @@ export async function ask(url: string, init: RequestInit): Promise<Response> {
  * they are to be followed: what changes meanwhile is then told again.
  * onProgress is called as bytes arrive.
  */
-export async function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{ cursor: string; snapshots: Snapshot[] }> {
-  const now = await ask(pullURL(base, entities, 'now'), { signal });
+export async function load(at: Address, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{ cursor: string; snapshots: Snapshot[] }> {
+  const now = await ask(pullURL(at, entities, 'now'), { signal });
   const { cursor } = (await now.json()) as { cursor: string };
   const one = async (entity: string) => {
-    const response = await ask(snapshotURL(base, entity), { signal });
+    const response = await ask(snapshotURL(at, entity), { signal });
     const watch = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, out) {
         onProgress();

@@ -1,11 +1,11 @@
-import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire.js';
 
 /**
  * Entry is an edit of this device that the server has not answered yet. Behind
  * another entry of its row it has no client_version: that is its answer's.
  */
 export interface Entry extends PushChange {
-  /** Its place in the order of edits; absent until it is stored. */
+  /** Its place in the order of edits; absent until it is stored, 0 where nothing can be. */
   seq?: number;
 }
 
@@ -75,7 +75,7 @@ function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, 
   const lost = final === 'conflict' || (final === 'rejected' && entry.action === 'create');
   for (const e of lost ? [entry, ...behind] : [entry]) {
     to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts, error });
+    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts: e === entry ? conflicts : undefined, error });
   }
   const [next, ...later] = lost ? [] : behind;
   if (next) to.moved.push({ ...next, id, client_version: version ?? next.client_version });

@@ -1,99 +1,98 @@
-import { ask, LoadError } from './load';
-import { nextBatch, type Entry } from './outbox';
-import type { Replica } from './replica';
-import { backoff } from './timing';
-import { pushURL, type PushResult } from './wire';
+import { ask, LoadError } from './load.js';
+import { nextBatch, type Entry } from './outbox.js';
+import type { Replica } from './replica.js';
+import { backoff } from './timing.js';
+import { pushURL, type Address, type PushResult } from './wire.js';
 
 const most = 100;
 const patience = 30_000;
 
 /** Pusher sends the outbox, one request at a time, until it is empty. */
-export class Pusher {
-  readonly #base: string;
-  readonly #replica: Replica;
-  readonly #refused: (reason: string) => void;
-  #on = false;
-  #busy = false;
-  #failures = 0;
-  #limit = most;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #request = new AbortController();
-
-  /** refused is called when the server does not know this user any more; the outbox waits for the next start. */
-  constructor(
-    base: string,
-    replica: Replica,
-    refused: (reason: string) => void,
-  ) {
-    this.#base = base;
-    this.#replica = replica;
-    this.#refused = refused;
-  }
-
-  start(): void {
-    this.#on = true;
-    this.kick();
-  }
-
+export interface Pusher {
+  start: () => void;
   /** stop ends it. A request on its way may have reached the server: it is sent again another time, and the server knows it by its mutation id. */
-  stop(): void {
-    this.#on = false;
-    this.#request.abort();
-  }
-
+  stop: () => void;
   /** kick sends what there is, now. */
-  kick(): void {
-    clearTimeout(this.#timer);
-    if (this.#on && !this.#busy) void this.#drain();
-  }
+  kick: () => void;
+  /** nudge sends what there is, unless a pause is on: one more edit is no reason to end it. */
+  nudge: () => void;
+}
 
-  async #drain(): Promise<void> {
-    this.#busy = true;
+/** newPusher makes one. refused is called when the server does not know this user any more; the outbox waits for the next start. */
+export function newPusher(at: Address, replica: Replica, refused: (reason: string) => void): Pusher {
+  let on = false;
+  let busy = false;
+  let failures = 0;
+  let limit = most;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let request = new AbortController();
+
+  const kick = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (on && !busy) void drain();
+  };
+
+  async function drain(): Promise<void> {
+    busy = true;
     try {
-      while (await this.#round()) this.#failures = 0;
+      while (await round()) failures = 0;
     } catch (error) {
-      if (error instanceof LoadError && error.status === 401) this.#refused(error.message);
-      else if (this.#on) this.#timer = setTimeout(() => this.kick(), backoff(++this.#failures, Math.random()));
+      busy = false;
+      if (error instanceof LoadError && error.status === 401) refused(error.message);
+      else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
-    this.#busy = false;
   }
 
   /** One request. It says whether to go on. */
-  async #round(): Promise<boolean> {
-    await this.#replica.refresh(); // of two edits of a row, the first must never be sent second
-    const batch = nextBatch(this.#replica.outbox.filter((e) => e.seq !== undefined), this.#limit);
-    if (!batch.length || !this.#on) return false;
-    const results = await this.#send(batch);
-    await this.#replica.settle(batch, results);
-    if (batch.some((e) => this.#replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error('retry');
+  async function round(): Promise<boolean> {
+    await replica.refresh(); // of two edits of a row, the first must never be sent second
+    const batch = nextBatch(replica.outbox.filter((e) => e.seq !== undefined), limit);
+    if (!batch.length || !on) return (busy = false); // with the look, so that no edit falls in between
+    const results = await send(batch);
+    await replica.settle(batch, results);
+    if (batch.some((e) => replica.outbox.some(({ mutation_id }) => mutation_id === e.mutation_id))) throw new Error('retry');
     return true;
   }
 
-  async #send(batch: readonly Entry[]): Promise<PushResult[]> {
-    const request = (this.#request = new AbortController());
-    const timer = setTimeout(() => request.abort(), patience);
+  async function send(batch: readonly Entry[]): Promise<PushResult[]> {
+    const current = (request = new AbortController());
+    const late = setTimeout(() => current.abort(), patience);
     try {
-      const response = await ask(pushURL(this.#base), {
+      const response = await ask(pushURL(at), {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ client_id: this.#replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
-        signal: request.signal,
+        body: JSON.stringify({ client_id: replica.clientID, changes: batch.map(({ seq: _, ...change }) => change) }),
+        signal: current.signal,
       });
       const { results } = (await response.json()) as { results: PushResult[] };
-      this.#limit = Math.min(most, this.#limit * 2);
+      limit = Math.min(most, limit * 2);
       return results;
     } catch (error) {
       if (!(error instanceof LoadError) || error.verdict !== 'refused' || error.status === 401) throw error;
-      return this.#alone(batch, error);
+      return alone(batch, error);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(late);
     }
   }
 
   /** A request that is refused as a whole is cut in halves, until the edit that spoils it stands alone. */
-  #alone(batch: readonly Entry[], { message }: LoadError): Promise<PushResult[]> | PushResult[] {
+  function alone(batch: readonly Entry[], { message }: LoadError): Promise<PushResult[]> | PushResult[] {
     if (batch.length === 1) return batch.map(({ id, mutation_id }) => ({ id, mutation_id, status: 'rejected', error: { code: 'refused', message } }));
-    this.#limit = batch.length >> 1;
-    return this.#send(batch.slice(0, this.#limit));
+    limit = batch.length >> 1;
+    return send(batch.slice(0, limit));
   }
+
+  return {
+    kick,
+    nudge: () => timer || kick(),
+    start() {
+      on = true;
+      kick();
+    },
+    stop() {
+      on = false;
+      request.abort();
+    },
+  };
 }

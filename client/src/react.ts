@@ -1,7 +1,7 @@
 // A hook for React, apart from the core: import { useCollection } from 'gormsync-client/react'.
 import { useCallback, useSyncExternalStore } from 'react';
-import type { Client } from './client';
-import type { Row } from './wire';
+import type { Client } from './client.js';
+import type { Row } from './wire.js';
 
 /** useCollection gives the rows of a followed table, and draws anew when they change. */
 export function useCollection<T extends object = Row>(client: Client, entity: string): readonly T[] {

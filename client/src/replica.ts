@@ -1,8 +1,8 @@
-import type { Cursors } from './follower';
-import { settle, type Entry, type Held, type Outcome } from './outbox';
-import { Rows, same } from './rows';
-import { Store } from './store';
-import type { Action, Change, PushResult, Row, Snapshot } from './wire';
+import type { Cursors } from './follower.js';
+import { settle, type Entry, type Held, type Outcome } from './outbox.js';
+import { Rows, same } from './rows.js';
+import { newStore, type Store } from './store.js';
+import type { Action, Change, PushResult, Row, Snapshot } from './wire.js';
 
 /** Who changed a row: somebody else, this tab, or another tab of this browser. */
 export type Source = 'remote' | 'local' | 'tab';
@@ -12,6 +12,8 @@ export interface Written {
   rows?: Held[];
   /** Entities of which no other row is left. */
   whole?: string[];
+  /** The place behind these rows. */
+  cursors?: Cursors;
   /** The outbox is another one. */
   outbox?: true;
   outcomes?: Outcome[];
@@ -46,8 +48,10 @@ export class Replica {
   readonly #name: string;
   readonly #events: ReplicaEvents;
   #store: Store | undefined;
+  #opened: Promise<void> | undefined;
   #tables = new Map<string, Rows>();
   #last: Promise<unknown> = Promise.resolve();
+  #refresh: Promise<void> | undefined;
   /** What the feed brought and the store has not begun to take in. */
   #batch: { changes: Change[]; cursors: Cursors } | undefined;
   /** Counts the times that this tab gave up leading: what was begun before is not written any more. */
@@ -81,10 +85,14 @@ export class Replica {
   }
 
   /** open finds out whether there is a store. */
-  async open(): Promise<void> {
-    const store = new Store(this.#name);
+  open(): Promise<void> {
+    return (this.#opened = this.#open());
+  }
+
+  async #open(): Promise<void> {
+    const store = newStore(this.#name, this);
     try {
-      this.clientID = await store.clientID(uuid);
+      this.clientID = await Promise.race([store.clientID(uuid), late()]);
       this.#store = store;
     } catch (error) {
       this.#without(error);
@@ -107,23 +115,28 @@ export class Replica {
   }
 
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, outbox, outcomes }: Written): Promise<void> {
-    await this.#serially(async () => {
-      if (rows) this.#put(rows, whole ?? [], ['remote', 'tab']);
-      if (outbox) await this.#reread();
-    });
+  async written({ rows, whole, cursors, outbox, outcomes }: Written): Promise<void> {
+    if (rows)
+      await this.#serially(async () => {
+        if (cursors) this.cursors = cursors;
+        this.#put(rows, whole ?? [], ['remote', 'tab']);
+      });
+    if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
   }
 
-  /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+  /** refresh reads the outbox, which every tab writes: the store alone knows the order. One that waits for its turn does for all. */
   refresh(): Promise<void> {
-    return this.#serially(() => this.#reread());
+    return (this.#refresh ??= this.#serially(() => {
+      this.#refresh = undefined;
+      return this.#reread();
+    }));
   }
 
   /** everything is what a tab needs that cannot read it from the store. */
-  everything(): Written {
+  everything(): { rows: Held[] } & Written {
     const whole = [...this.#tables.keys()];
-    return { whole, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
+    return { whole, cursors: this.cursors, rows: whole.flatMap((entity) => [...this.table(entity).known()]) };
   }
 
   /** loading: snapshots are being taken from now on. */
@@ -159,10 +172,15 @@ export class Replica {
   /** edit queues an edit. Its promise is fulfilled when it is stored. */
   edit(entity: string, action: Action, id: string, data: Row | null): { entry: Entry; stored: Promise<void> } {
     const entry: Entry = { mutation_id: uuid(), entity, id, action, data, timestamp: new Date().toISOString() };
-    const follows = this.outbox.some((e) => e.entity === entity && e.id === id);
-    const held = this.table(entity).held(id);
-    if (!follows && held?.data) entry.client_version = held.version;
-    this.#queue([...this.outbox, entry], 'local');
+    const table = this.table(entity);
+    const held = table.held(id);
+    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id); // it may be stored and not read yet
+    if (!follows && held.data) entry.client_version = held.version;
+    const before = table.get(id);
+    this.outbox = [...this.outbox, entry];
+    table.add(entry); // and not all of them anew: there may be thousands
+    if (!same(before, table.get(id))) this.#events.changed(entity, [id], 'local');
+    this.#events.pending(this.outbox.length);
     return { entry, stored: this.#add(entry, follows) };
   }
 
@@ -209,17 +227,19 @@ export class Replica {
   }
 
   async #add(entry: Entry, follows: boolean): Promise<void> {
+    await (this.#opened ?? this.open());
     try {
       if (this.#store) await this.#store.add(entry, follows);
-      else entry.seq = this.outbox.length;
+      else entry.seq = 0;
     } catch (error) {
-      this.#queue(this.outbox.filter((e) => e.mutation_id !== entry.mutation_id), 'local');
+      this.#put([], [], ['local', 'local'], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored on this device: ${error}`;
+      const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }
-    this.refresh().catch(() => {}); // the leader may have sent it and have had its answer, before this tab heard that it is stored
+    // The leader may have sent it and have had its answer, before this tab heard that it is stored.
+    this.#store?.has(entry).then((there) => (there ? undefined : this.refresh())).catch(() => {});
     this.#events.written({ outbox: true });
   }
 
@@ -232,20 +252,16 @@ export class Replica {
     }
     this.cursors = cursors;
     this.#put(rows, whole, ['remote', whole.length ? 'remote' : 'local']);
-    if (rows.length || whole.length) this.#events.written({ rows, whole });
+    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
   }
 
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread(): Promise<void> {
     if (!this.#store) return;
-    const before = new Set(this.outbox.filter((e) => e.seq !== undefined).map((e) => e.mutation_id));
+    const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
-    this.#queue([...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))], 'tab');
-  }
-
-  #queue(outbox: readonly Entry[], source: Source): void {
-    this.#put([], [], [source, source], outbox);
+    this.#put([], [], ['tab', 'tab'], [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
   }
 
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
@@ -291,6 +307,9 @@ export class Replica {
 function toHeld({ entity, entity_id, version, action, data, client_id }: Change): Held {
   return { entity, id: entity_id, version, data: action === 'delete' ? null : data, ...(client_id ? { by: client_id } : {}) };
 }
+
+/** Some browsers never answer when their storage is broken. */
+const late = () => new Promise<never>((_, failed) => setTimeout(failed, 5000, 'no answer'));
 
 /** The last word on each row. */
 function newest(rows: readonly Held[]): Held[] {

@@ -1,5 +1,5 @@
-import type { Entry, Held } from './outbox';
-import type { Row } from './wire';
+import type { Entry, Held } from './outbox.js';
+import type { Row } from './wire.js';
 
 /** same compares rows by value, field by field: most values are plain, and compared at no cost. */
 export const same = (a: Row | undefined, b: Row | undefined): boolean =>
@@ -52,6 +52,13 @@ export class Rows {
     this.#changed();
   }
 
+  /** add lays one more edit on top. */
+  add(edit: Entry): void {
+    this.#edits = [...this.#edits, edit];
+    if (!this.#stale) this.#layOne(edit);
+    this.#list = null;
+  }
+
   /** get is the row with that id, edits included. */
   get(id: string): Row | undefined {
     if (this.#stale) this.#lay();
@@ -69,14 +76,15 @@ export class Rows {
     this.#list = null;
   }
 
-  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
   #lay(): void {
     this.#stale = false;
     this.#over.clear();
-    for (const { id, action, data } of this.#edits) {
-      const before = this.get(id);
-      const after = action === 'create' ? { id, ...before, ...data } : action === 'update' && before ? { ...before, ...data } : null;
-      this.#over.set(id, after);
-    }
+    this.#edits.forEach((edit) => this.#layOne(edit));
+  }
+
+  /** An update of a row that is gone brings nothing back: the server is going to refuse it. */
+  #layOne({ id, action, data }: Entry): void {
+    const before = this.get(id);
+    this.#over.set(id, action === 'create' ? { id, ...before, ...data } : action === 'update' && before ? { ...before, ...data } : null);
   }
 }

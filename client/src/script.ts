@@ -1,7 +1,7 @@
 // The whole client for `<script src="/api/sync/client.js" data-entities="todos"></script>`.
-import { createClient, type Client } from './client';
-import { domEvents } from './dom';
-import { forms } from './form';
+import { createClient, type Client } from './client.js';
+import { domEvents } from './dom.js';
+import { forms } from './form.js';
 
 declare global {
   interface Window {
@@ -29,7 +29,7 @@ function whenRead(start: () => void): void {
 }
 
 if (!script?.src) {
-  console.error('gormsync: load it by <script src="…/client.js" data-entities="…">, or import gormsync-client');
+  console.error('gormsync: load it by <script src="…/client.js" data-entities="…">');
 } else if (!window.gormsync) { // a second tag, or the same one run again by a page swap, changes nothing
   const client = (window.gormsync = fromTag(script));
   whenRead(() => client.start());

@@ -1,5 +1,5 @@
-import type { Cursors } from './follower';
-import type { Entry, Held } from './outbox';
+import type { Cursors } from './follower.js';
+import type { Entry, Held } from './outbox.js';
 
 /** What a store holds. */
 export interface Saved {
@@ -35,137 +35,163 @@ function complete(tx: IDBTransaction): Promise<void> {
  * Store keeps rows, edits and cursors in IndexedDB. What a method wrote is safe
  * when its promise is fulfilled: an edit even from a crash of the machine.
  */
-export class Store {
+export interface Store {
   /** Whether rows are kept; false when there is room for the edits only. */
-  rows = true;
-  readonly #name: string;
-  #db: Promise<IDBDatabase> | undefined;
-
-  constructor(name: string) {
-    this.#name = name;
-  }
-
+  rows: boolean;
   /** load reads everything. */
-  load(): Promise<Saved> {
-    return this.#run(async (db) => {
-      const tx = db.transaction(all);
-      const [rows, outbox, cursors] = await Promise.all([
-        result<Held[]>(tx.objectStore(rowsStore).getAll()),
-        result<Entry[]>(tx.objectStore(outboxStore).getAll()),
-        result<Cursors>(tx.objectStore(metaStore).get('cursors')),
-      ]);
-      return { rows, outbox, cursors: cursors ?? {} };
-    });
-  }
-
+  load(): Promise<Saved>;
   /** outbox reads the edits. */
-  outbox(): Promise<Entry[]> {
-    return this.#run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll()));
-  }
-
+  outbox(): Promise<Entry[]>;
+  /** has tells whether an edit is still there: 1, or else 0. */
+  has(entry: Entry): Promise<number>;
   /** clientID is this device's name, made once. */
-  clientID(make: () => string): Promise<string> {
-    return this.#run(async (db) => {
-      const tx = db.transaction(metaStore, 'readwrite');
-      const meta = tx.objectStore(metaStore);
-      const id = (await result<string>(meta.get('client_id'))) ?? make();
-      meta.put(id, 'client_id');
-      await complete(tx);
-      return id;
-    });
-  }
-
+  clientID(make: () => string): Promise<string>;
   /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-  async add(entry: Entry, follows: boolean): Promise<void> {
-    let added: IDBRequest | undefined;
-    await this.#write(follows ? all : [outboxStore], async (tx) => {
-      const outbox = tx.objectStore(outboxStore);
-      const key = [entry.entity, entry.id];
-      if (follows && !(await result(outbox.index('row').count(key)))) entry.client_version = (await result<Held | undefined>(tx.objectStore(rowsStore).get(key)))?.version;
-      added = outbox.add(entry);
-    }, 'strict');
-    entry.seq = added?.result as number; // not before it is safe
-  }
-
+  add(entry: Entry, follows: boolean): Promise<void>;
   /** settle removes and changes edits, and stores what their rows are now. */
-  settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void> {
-    return this.#write(all, (tx) => {
-      const outbox = tx.objectStore(outboxStore);
-      for (const { seq } of gone) outbox.delete(seq as number);
-      for (const entry of moved) outbox.put(entry);
-      if (this.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
-    });
-  }
-
-  /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
-  page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void> {
-    return this.#write(all, async (tx) => {
-      if (!this.rows) return;
-      const store = tx.objectStore(rowsStore);
-      for (const entity of whole) store.delete(IDBKeyRange.bound([entity], [entity, []]));
-      for (const row of rows) {
-        const key = [row.entity, row.id];
-        const held = !alone && (await result<Held | undefined>(store.get(key)));
-        if (alone && !row.data) store.delete(key);
-        else if (!held || held.version <= row.version) store.put(row);
-      }
-      tx.objectStore(metaStore).put(cursors, 'cursors');
-    });
-  }
-
+  settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
+  /**
+   * page stores a part of the feed and the place behind it; of `whole` entities
+   * nothing else stays. Without `alone` another tab may be ahead. Where the store
+   * has no place it lacks the rows before this one too: a browser that deleted it
+   * left an empty one.
+   */
+  page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void>;
   /** clear forgets everything, also who this device is; or the rows and cursors only. */
-  clear(names: readonly string[] = all): Promise<void> {
-    return this.#write(all, (tx) => {
-      for (const name of names) tx.objectStore(name).clear();
-      tx.objectStore(metaStore).delete('cursors');
-    });
+  clear(names?: readonly string[]): Promise<void>;
+  /** close gives the connection back; the next call opens another one. */
+  close(): void;
+}
+
+/** What a tab knows, should the browser delete the database under it. */
+export interface Memory {
+  readonly clientID: string;
+  readonly outbox: readonly Entry[];
+  readonly cursors: Cursors;
+  everything(): { rows: Held[] };
+}
+
+/** newStore opens the database of that name when it is used. */
+export function newStore(name: string, memory: Memory): Store {
+  let connection: Promise<IDBDatabase> | undefined;
+
+  async function open(): Promise<IDBDatabase> {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => {
+      const db = request.result;
+      const rows = db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });
+      const outbox = db.createObjectStore(outboxStore, { keyPath: 'seq', autoIncrement: true });
+      outbox.createIndex('row', ['entity', 'id']);
+      const meta = db.createObjectStore(metaStore);
+      for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
+      meta.put(memory.clientID, 'client_id');
+      if (!store.rows) return;
+      for (const row of memory.everything().rows) rows.put(row);
+      meta.put(memory.cursors, 'cursors');
+    };
+    const db = await result(request);
+    // A newer page must not have to wait for this one; and what was deleted is back before another page begins anew.
+    db.onversionchange = db.onclose = () => {
+      close();
+      store.outbox().catch(() => {});
+    };
+    return db;
   }
 
-  /** close gives the connection back; the next call opens another one. */
-  close(): void {
-    void this.#db?.then((db) => db.close());
-    this.#db = undefined;
+  function close(): void {
+    connection?.then((db) => db.close(), () => {});
+    connection = undefined;
+  }
+
+  /** A browser may close the connection at any time: Safari does in the background, and when site data are cleared. */
+  async function run<T>(work: (db: IDBDatabase) => Promise<T>): Promise<T> {
+    try {
+      return await work(await (connection ??= open()));
+    } catch (error) {
+      if (!named(error, 'InvalidStateError', 'UnknownError')) throw error;
+      close();
+      return work(await (connection = open()));
+    }
   }
 
   /** When the disk is full, the rows make room: the server has them, the edits are here only. */
-  async #write(names: string[], work: (tx: IDBTransaction) => void | Promise<void>, durability: IDBTransactionDurability = 'default'): Promise<void> {
-    const write = () =>
-      this.#run(async (db) => {
+  async function write(names: readonly string[], work: (tx: IDBTransaction) => void | Promise<void>, durability: IDBTransactionDurability = 'default'): Promise<void> {
+    const once = () =>
+      run(async (db) => {
         const tx = db.transaction(names, 'readwrite', { durability });
         await Promise.all([complete(tx), work(tx)]);
       });
     try {
-      await write();
+      await once();
     } catch (error) {
-      if (!this.rows || !named(error, 'QuotaExceededError')) throw error;
-      this.rows = false;
-      await this.clear([rowsStore]);
-      await write();
+      if (!store.rows || !named(error, 'QuotaExceededError')) throw error;
+      store.rows = false;
+      await store.clear([rowsStore]);
+      await once();
     }
   }
 
-  /** A browser may close the connection at any time: Safari does in the background, and when site data are cleared. */
-  async #run<T>(work: (db: IDBDatabase) => Promise<T>): Promise<T> {
-    try {
-      return await work(await (this.#db ??= this.#open()));
-    } catch (error) {
-      if (!named(error, 'InvalidStateError', 'UnknownError')) throw error;
-      this.close();
-      return work(await (this.#db = this.#open()));
-    }
-  }
-
-  async #open(): Promise<IDBDatabase> {
-    const request = indexedDB.open(this.#name, 1);
-    request.onupgradeneeded = () => {
-      const db = request.result;
-      db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });
-      db.createObjectStore(outboxStore, { keyPath: 'seq', autoIncrement: true }).createIndex('row', ['entity', 'id']);
-      db.createObjectStore(metaStore);
-    };
-    const db = await result(request);
-    db.onversionchange = () => this.close(); // a newer page must not have to wait for this one
-    db.onclose = () => (this.#db = undefined);
-    return db;
-  }
+  const store: Store = {
+    rows: true,
+    close,
+    load: () =>
+      run(async (db) => {
+        const tx = db.transaction(all);
+        const [rows, outbox, cursors] = await Promise.all([
+          result<Held[]>(tx.objectStore(rowsStore).getAll()),
+          result<Entry[]>(tx.objectStore(outboxStore).getAll()),
+          result<Cursors>(tx.objectStore(metaStore).get('cursors')),
+        ]);
+        return { rows, outbox, cursors: cursors ?? {} };
+      }),
+    outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
+    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
+    clientID: (make) =>
+      run(async (db) => {
+        const tx = db.transaction(metaStore, 'readwrite');
+        const meta = tx.objectStore(metaStore);
+        const id = (await result<string>(meta.get('client_id'))) ?? make();
+        meta.put(id, 'client_id');
+        await complete(tx);
+        return id;
+      }),
+    async add(entry, follows) {
+      let added: IDBRequest | undefined;
+      await write(follows ? all : [outboxStore], async (tx) => {
+        const outbox = tx.objectStore(outboxStore);
+        const key = [entry.entity, entry.id];
+        if (follows && !(await result(outbox.index('row').count(key)))) entry.client_version = (await result<Held | undefined>(tx.objectStore(rowsStore).get(key)))?.version;
+        added = outbox.add(entry);
+      }, 'strict');
+      entry.seq = added?.result as number; // not before it is safe
+    },
+    settle: (gone, moved, rows) =>
+      write(all, (tx) => {
+        const outbox = tx.objectStore(outboxStore);
+        for (const { seq } of gone) outbox.delete(seq as number);
+        for (const entry of moved) outbox.put(entry);
+        if (store.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
+      }),
+    page: (rows, cursors, whole, alone) =>
+      write(all, async (tx) => {
+        if (!store.rows) return;
+        const table = tx.objectStore(rowsStore);
+        for (const entity of whole) table.delete(IDBKeyRange.bound([entity], [entity, []]));
+        for (const row of rows) {
+          const key = [row.entity, row.id];
+          const held = !alone && (await result<Held | undefined>(table.get(key)));
+          if (alone && !row.data) table.delete(key);
+          else if (!held || held.version <= row.version) table.put(row);
+        }
+        const meta = tx.objectStore(metaStore);
+        const stored = (await result<Cursors | undefined>(meta.get('cursors'))) ?? {};
+        meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), 'cursors');
+      }),
+    clear: (names = all) =>
+      write(all, (tx) => {
+        for (const name of names) tx.objectStore(name).clear();
+        tx.objectStore(metaStore).delete('cursors');
+      }),
+  };
+  return store;
 }

@@ -7,68 +7,67 @@ export interface TabEvents<Message> {
   heard(message: Message): void;
 }
 
+/** Tabs is a tab among those of the same name. */
+export interface Tabs<Message> {
+  readonly leader: boolean;
+  /** join takes part in the election; without a common store a tab leads itself. */
+  join(common: boolean): void;
+  /** leave gives the lead up, and is not heard any more. */
+  leave(): Promise<void>;
+  /** alone does something when no tab leads. */
+  alone(job: () => Promise<void>): Promise<void>;
+  /** post tells the other tabs. */
+  post(message: Message): void;
+}
+
 /**
- * Tabs elects one of the tabs of a name, by a Web Lock: it holds the lock as
+ * newTabs elects one of the tabs of a name, by a Web Lock: it holds the lock as
  * long as it lives. Tabs with the same store talk to each other over a channel.
  */
-export class Tabs<Message> {
-  leader = false;
-  readonly #name: string;
-  readonly #on: TabEvents<Message>;
-  #channel: BroadcastChannel | undefined;
-  #wanted = new AbortController();
-  #release = () => {};
+export function newTabs<Message>(name: string, on: TabEvents<Message>): Tabs<Message> {
+  const { locks } = navigator;
+  let leader = false;
+  let channel: BroadcastChannel | undefined;
+  let wanted = new AbortController();
+  let release = () => {};
 
-  constructor(
-    name: string,
-    on: TabEvents<Message>,
-  ) {
-    this.#name = name;
-    this.#on = on;
+  function lead(alone: boolean): void {
+    leader = true;
+    on.lead(alone);
   }
 
-  /** join takes part in the election; without a common store a tab leads itself. */
-  join(common: boolean): void {
-    const { locks } = navigator;
-    if (common) {
-      this.#channel = new BroadcastChannel(this.#name);
-      this.#channel.onmessage = ({ data }) => this.#on.heard(data as Message);
-    }
-    if (!common || !locks) return this.#lead(!common);
-    const { signal } = (this.#wanted = new AbortController());
-    locks.request(this.#name, { signal }, () => this.#reign(signal)).catch(() => {}); // given up
-  }
-
-  /** leave gives the lead up, and is not heard any more. */
-  async leave(): Promise<void> {
-    this.#wanted.abort();
-    this.#channel?.close();
-    this.#channel = undefined;
-    if (!this.leader) return;
-    this.leader = false;
-    await this.#on.resign();
-    this.#release();
-  }
-
-  /** alone does something when no tab leads. */
-  async alone(job: () => Promise<void>): Promise<void> {
-    await (navigator.locks ? navigator.locks.request(this.#name, job) : job());
-  }
-
-  /** post tells the other tabs. */
-  post(message: Message): void {
-    this.#channel?.postMessage(message);
-  }
-
-  #lead(alone: boolean): void {
-    this.leader = true;
-    this.#on.lead(alone);
-  }
-
-  async #reign({ aborted }: AbortSignal): Promise<void> {
+  async function reign({ aborted }: AbortSignal): Promise<void> {
     if (aborted) return;
-    const reign = new Promise<void>((done) => (this.#release = done));
-    this.#lead(true);
-    await reign;
+    const ended = new Promise<void>((done) => (release = done));
+    lead(true);
+    await ended;
   }
+
+  return {
+    get leader() {
+      return leader;
+    },
+    join(common) {
+      if (common) {
+        channel = new BroadcastChannel(name);
+        channel.onmessage = ({ data }) => on.heard(data as Message);
+      }
+      if (!common || !locks) return lead(!common);
+      const { signal } = (wanted = new AbortController());
+      locks.request(name, { signal }, () => reign(signal)).catch(() => {}); // given up
+    },
+    async leave() {
+      wanted.abort();
+      channel?.close();
+      channel = undefined;
+      if (!leader) return;
+      leader = false;
+      await on.resign();
+      release();
+    },
+    async alone(job) {
+      await (locks ? locks.request(name, job) : job());
+    },
+    post: (message) => channel?.postMessage(message),
+  };
 }

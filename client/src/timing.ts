@@ -1,4 +1,4 @@
-import type { Machine, State } from './state';
+import type { Machine, State } from './state.js';
 
 const second = 1000;
 const firstCeiling = second;

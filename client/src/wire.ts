@@ -105,33 +105,43 @@ export function changesOf(frame: ServerFrame): Change[] {
   return frame.type === 'changes' ? frame.changes : frame.type === 'change' ? [frame.change] : [];
 }
 
-/** snapshotURL is where all rows of an entity are. */
-export const snapshotURL = (base: string, entity: string) => `${base}/sync/${encodeURIComponent(entity)}`;
+/** Where the server's routes are, and for whom this page was made: requests of another user's session are refused then. */
+export interface Address {
+  base: string;
+  user: string;
+}
 
-const several = (base: string, route: string, entities: readonly string[], since: string) =>
-  `${base}/sync${route}?${new URLSearchParams({ entities: entities.join(), since })}`;
+const url = ({ base, user }: Address, route: string, query: Record<string, string> = {}) => `${base}/sync${route}?${new URLSearchParams({ ...query, ...(user && { user }) })}`;
+
+/** snapshotURL is where all rows of an entity are. */
+export const snapshotURL = (at: Address, entity: string) => url(at, `/${encodeURIComponent(entity)}`);
 
 /** pullURL is where the changes of several entities after a cursor are; 'now' is the present end of the log. */
-export const pullURL = (base: string, entities: readonly string[], since: string) => several(base, '', entities, since);
+export const pullURL = (at: Address, entities: readonly string[], since: string) => url(at, '', { entities: entities.join(), since });
 
 /** eventsURL is the live feed as server-sent events. */
-export const eventsURL = (base: string, entities: readonly string[], since: string) => several(base, '/events', entities, since);
+export const eventsURL = (at: Address, entities: readonly string[], since: string) => url(at, '/events', { entities: entities.join(), since });
 
 /** pushURL takes edits of any entity. */
-export const pushURL = (base: string) => `${base}/sync`;
+export const pushURL = (at: Address) => url(at, '');
 
 /** socketURL is where live changes are. */
-export const socketURL = (base: string) => `${base.replace(/^http/, 'ws')}/sync/ws`;
+export const socketURL = (at: Address) => url(at, '/ws').replace(/^http/, 'ws');
 
 /** judgeClose: 4000 to 4099 say 'not again without a change'; 4008 ('too slow') is the exception. */
 export function judgeClose(code: number): 'failed' | 'refused' {
   return code >= 4000 && code <= 4099 && code !== 4008 ? 'refused' : 'failed';
 }
 
-/** judgeStatus: what is wrong with the request stays wrong, everything else may pass. */
-export function judgeStatus(status: number): 'failed' | 'refused' | 'reset' {
-  if (status === 410) return 'reset';
-  return status >= 400 && status < 500 && status !== 408 && status !== 429 ? 'refused' : 'failed';
+/**
+ * judgeStatus: what is wrong with the request stays wrong, if it is the server
+ * who says so (`ours`), and not a proxy that has lost it for a moment. Everything
+ * else may pass, but for a user who is not signed in and a request that is too large.
+ */
+export function judgeStatus(status: number, ours: boolean): 'failed' | 'refused' | 'reset' {
+  if (status === 401 || status === 413) return 'refused';
+  if (!ours || status >= 500 || status === 408 || status === 429) return 'failed';
+  return status === 410 ? 'reset' : 'refused';
 }
 
 /** judgeError does the same for the code of an error frame; null means that the feed goes on. */

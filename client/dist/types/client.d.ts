@@ -1,8 +1,8 @@
-import { Collection } from './collection';
-import type { Outcome } from './outbox';
-import { type Source } from './replica';
-import type { Status } from './state';
-import type { Row } from './wire';
+import { Collection } from './collection.js';
+import type { Outcome } from './outbox.js';
+import { type Source } from './replica.js';
+import type { Status } from './state.js';
+import type { Row } from './wire.js';
 /** Rows of one entity became others: created, changed or deleted. */
 export interface ChangeEvent {
     entity: string;
@@ -35,7 +35,11 @@ export interface ClientOptions {
     base: string;
     /** The tables to follow. */
     entities: string[];
-    /** Who is signed in: each user has a database of its own in the browser. Defaults to nobody. */
+    /**
+     * Who is signed in, by the name that the server's Authorize gives as Actor: each
+     * user has a database of its own in the browser, and the server refuses this
+     * page when somebody else signs in. Defaults to nobody.
+     */
     user?: string;
 }
 /** Client holds the rows of some tables, keeps them as the server has them, and brings this device's edits there. */

@@ -1,5 +1,5 @@
-import type { Outcome } from './outbox';
-import type { Row } from './wire';
+import type { Outcome } from './outbox.js';
+import type { Row } from './wire.js';
 /** An edit on its way. */
 export interface Mutation {
     /** The key of the row; for a key that the database makes, the one it has until the server answers. */

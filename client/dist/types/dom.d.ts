@@ -1,4 +1,4 @@
-import type { Client } from './client';
+import type { Client } from './client.js';
 /**
  * domEvents repeats the client's events as DOM events on document.body, for
  * libraries that work by attributes: `<prefix>:<entity>:changed`, and

@@ -1,5 +1,5 @@
-import { type Status } from './state';
-import { type Change, type Snapshot } from './wire';
+import { type Status } from './state.js';
+import { type Address, type Change, type Snapshot } from './wire.js';
 /** A place in the feed for each entity that has one. */
 export type Cursors = Record<string, string>;
 /** What a follower hands on. */
@@ -14,11 +14,7 @@ export interface Receiver {
     status(status: Status): void;
 }
 /** Follower carries out what the state machine says. It keeps a place, but no rows. */
-export declare class Follower {
-    #private;
-    constructor(base: string, receiver: Receiver);
-    /** What to tell people. */
-    get status(): Status;
+export interface Follower {
     /** follow adds entities, and begins if it had not: each entity from its cursor, or from a snapshot if it has none. */
     follow(entities: Iterable<string>, cursors: Cursors): void;
     /** wake looks at once whether the connection lives, or tries again. */
@@ -28,3 +24,5 @@ export declare class Follower {
     /** stop ends it. */
     stop(): void;
 }
+/** newFollower makes one. */
+export declare function newFollower(at: Address, receiver: Receiver): Follower;

@@ -1,5 +1,5 @@
-import type { Client } from './client';
-import type { Row } from './wire';
+import type { Client } from './client.js';
+import type { Row } from './wire.js';
 /** Fields by name: a checkbox is a boolean, a number a number or null, of radio buttons the chosen one counts, all else is text. */
 export declare function fieldsOf(form: HTMLFormElement): Row;
 /**

@@ -1,4 +1,4 @@
-import { type Snapshot } from './wire';
+import { type Address, type Snapshot } from './wire.js';
 /** LoadError is an answer that could not be had, and what that means for the follower. */
 export declare class LoadError extends Error {
     readonly verdict: 'failed' | 'refused' | 'reset';
@@ -12,7 +12,7 @@ export declare function ask(url: string, init: RequestInit): Promise<Response>;
  * they are to be followed: what changes meanwhile is then told again.
  * onProgress is called as bytes arrive.
  */
-export declare function load(base: string, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{
+export declare function load(at: Address, entities: readonly string[], signal: AbortSignal, onProgress: () => void): Promise<{
     cursor: string;
     snapshots: Snapshot[];
 }>;

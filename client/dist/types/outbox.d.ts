@@ -1,10 +1,10 @@
-import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire';
+import type { Action, Conflict, PushChange, PushResult, Refusal, Row } from './wire.js';
 /**
  * Entry is an edit of this device that the server has not answered yet. Behind
  * another entry of its row it has no client_version: that is its answer's.
  */
 export interface Entry extends PushChange {
-    /** Its place in the order of edits; absent until it is stored. */
+    /** Its place in the order of edits; absent until it is stored, 0 where nothing can be. */
     seq?: number;
 }
 /** Held is what is known of a row: the server's word, without this device's edits. */

@@ -1,7 +1,7 @@
-import type { Cursors } from './follower';
-import { type Entry, type Held, type Outcome } from './outbox';
-import { Rows } from './rows';
-import type { Action, Change, PushResult, Row, Snapshot } from './wire';
+import type { Cursors } from './follower.js';
+import { type Entry, type Held, type Outcome } from './outbox.js';
+import { Rows } from './rows.js';
+import type { Action, Change, PushResult, Row, Snapshot } from './wire.js';
 /** Who changed a row: somebody else, this tab, or another tab of this browser. */
 export type Source = 'remote' | 'local' | 'tab';
 /** What one tab tells the others after it wrote to their common store. */
@@ -9,6 +9,8 @@ export interface Written {
     rows?: Held[];
     /** Entities of which no other row is left. */
     whole?: string[];
+    /** The place behind these rows. */
+    cursors?: Cursors;
     /** The outbox is another one. */
     outbox?: true;
     outcomes?: Outcome[];
@@ -48,11 +50,13 @@ export declare class Replica {
     /** load takes over what is stored. A store that cannot be read is not used. */
     load(): Promise<void>;
     /** written takes over what another tab wrote. */
-    written({ rows, whole, outbox, outcomes }: Written): Promise<void>;
-    /** refresh reads the outbox, which every tab writes: the store alone knows the order. */
+    written({ rows, whole, cursors, outbox, outcomes }: Written): Promise<void>;
+    /** refresh reads the outbox, which every tab writes: the store alone knows the order. One that waits for its turn does for all. */
     refresh(): Promise<void>;
     /** everything is what a tab needs that cannot read it from the store. */
-    everything(): Written;
+    everything(): {
+        rows: Held[];
+    } & Written;
     /** loading: snapshots are being taken from now on. */
     loading(): void;
     /** replace puts snapshots in the place of all rows of their entities. */

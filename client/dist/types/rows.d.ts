@@ -1,5 +1,5 @@
-import type { Entry, Held } from './outbox';
-import type { Row } from './wire';
+import type { Entry, Held } from './outbox.js';
+import type { Row } from './wire.js';
 /** same compares rows by value, field by field: most values are plain, and compared at no cost. */
 export declare const same: (a: Row | undefined, b: Row | undefined) => boolean;
 /**
@@ -25,6 +25,8 @@ export declare class Rows {
     clear(): void;
     /** edit lays these edits over the rows, instead of those before. */
     edit(edits: readonly Entry[]): void;
+    /** add lays one more edit on top. */
+    add(edit: Entry): void;
     /** get is the row with that id, edits included. */
     get(id: string): Row | undefined;
     /** all lists the rows. It is the same array until something changes. */

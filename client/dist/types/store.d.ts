@@ -1,5 +1,5 @@
-import type { Cursors } from './follower';
-import type { Entry, Held } from './outbox';
+import type { Cursors } from './follower.js';
+import type { Entry, Held } from './outbox.js';
 /** What a store holds. */
 export interface Saved {
     rows: Held[];
@@ -10,25 +10,41 @@ export interface Saved {
  * Store keeps rows, edits and cursors in IndexedDB. What a method wrote is safe
  * when its promise is fulfilled: an edit even from a crash of the machine.
  */
-export declare class Store {
-    #private;
+export interface Store {
     /** Whether rows are kept; false when there is room for the edits only. */
     rows: boolean;
-    constructor(name: string);
     /** load reads everything. */
     load(): Promise<Saved>;
     /** outbox reads the edits. */
     outbox(): Promise<Entry[]>;
+    /** has tells whether an edit is still there: 1, or else 0. */
+    has(entry: Entry): Promise<number>;
     /** clientID is this device's name, made once. */
     clientID(make: () => string): Promise<string>;
     /** add stores an edit; behind others of its row that are gone by now it gets a base. */
     add(entry: Entry, follows: boolean): Promise<void>;
     /** settle removes and changes edits, and stores what their rows are now. */
     settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
-    /** page stores a part of the feed and the place behind it; of `whole` entities nothing else stays. Without `alone` another tab may be ahead. */
+    /**
+     * page stores a part of the feed and the place behind it; of `whole` entities
+     * nothing else stays. Without `alone` another tab may be ahead. Where the store
+     * has no place it lacks the rows before this one too: a browser that deleted it
+     * left an empty one.
+     */
     page(rows: readonly Held[], cursors: Cursors, whole: readonly string[], alone: boolean): Promise<void>;
     /** clear forgets everything, also who this device is; or the rows and cursors only. */
     clear(names?: readonly string[]): Promise<void>;
     /** close gives the connection back; the next call opens another one. */
     close(): void;
 }
+/** What a tab knows, should the browser delete the database under it. */
+export interface Memory {
+    readonly clientID: string;
+    readonly outbox: readonly Entry[];
+    readonly cursors: Cursors;
+    everything(): {
+        rows: Held[];
+    };
+}
+/** newStore opens the database of that name when it is used. */
+export declare function newStore(name: string, memory: Memory): Store;

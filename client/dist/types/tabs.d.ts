@@ -6,14 +6,9 @@ export interface TabEvents<Message> {
     resign(): Promise<void>;
     heard(message: Message): void;
 }
-/**
- * Tabs elects one of the tabs of a name, by a Web Lock: it holds the lock as
- * long as it lives. Tabs with the same store talk to each other over a channel.
- */
-export declare class Tabs<Message> {
-    #private;
-    leader: boolean;
-    constructor(name: string, on: TabEvents<Message>);
+/** Tabs is a tab among those of the same name. */
+export interface Tabs<Message> {
+    readonly leader: boolean;
     /** join takes part in the election; without a common store a tab leads itself. */
     join(common: boolean): void;
     /** leave gives the lead up, and is not heard any more. */
@@ -23,3 +18,8 @@ export declare class Tabs<Message> {
     /** post tells the other tabs. */
     post(message: Message): void;
 }
+/**
+ * newTabs elects one of the tabs of a name, by a Web Lock: it holds the lock as
+ * long as it lives. Tabs with the same store talk to each other over a channel.
+ */
+export declare function newTabs<Message>(name: string, on: TabEvents<Message>): Tabs<Message>;

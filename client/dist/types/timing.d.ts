@@ -1,4 +1,4 @@
-import type { Machine } from './state';
+import type { Machine } from './state.js';
 /**
  * backoff is the pause after that many failures, with `random` in [0, 1): capped
  * exponential with full jitter, so that the clients of a server that comes back

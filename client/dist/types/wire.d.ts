@@ -114,19 +114,28 @@ export declare function subscribe(since: Record<string, string>): ClientFrame;
 export declare const ping: ClientFrame;
 /** changesOf lists the row changes that a frame carries; a leave is a delete to whoever had the row. */
 export declare function changesOf(frame: ServerFrame): Change[];
+/** Where the server's routes are, and for whom this page was made: requests of another user's session are refused then. */
+export interface Address {
+    base: string;
+    user: string;
+}
 /** snapshotURL is where all rows of an entity are. */
-export declare const snapshotURL: (base: string, entity: string) => string;
+export declare const snapshotURL: (at: Address, entity: string) => string;
 /** pullURL is where the changes of several entities after a cursor are; 'now' is the present end of the log. */
-export declare const pullURL: (base: string, entities: readonly string[], since: string) => string;
+export declare const pullURL: (at: Address, entities: readonly string[], since: string) => string;
 /** eventsURL is the live feed as server-sent events. */
-export declare const eventsURL: (base: string, entities: readonly string[], since: string) => string;
+export declare const eventsURL: (at: Address, entities: readonly string[], since: string) => string;
 /** pushURL takes edits of any entity. */
-export declare const pushURL: (base: string) => string;
+export declare const pushURL: (at: Address) => string;
 /** socketURL is where live changes are. */
-export declare const socketURL: (base: string) => string;
+export declare const socketURL: (at: Address) => string;
 /** judgeClose: 4000 to 4099 say 'not again without a change'; 4008 ('too slow') is the exception. */
 export declare function judgeClose(code: number): 'failed' | 'refused';
-/** judgeStatus: what is wrong with the request stays wrong, everything else may pass. */
-export declare function judgeStatus(status: number): 'failed' | 'refused' | 'reset';
+/**
+ * judgeStatus: what is wrong with the request stays wrong, if it is the server
+ * who says so (`ours`), and not a proxy that has lost it for a moment. Everything
+ * else may pass, but for a user who is not signed in and a request that is too large.
+ */
+export declare function judgeStatus(status: number, ours: boolean): 'failed' | 'refused' | 'reset';
 /** judgeError does the same for the code of an error frame; null means that the feed goes on. */
 export declare function judgeError(code: string): 'failed' | 'refused' | 'reset' | null;

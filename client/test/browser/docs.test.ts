@@ -60,6 +60,7 @@ test('an edit and its answer', async () => {
   server.frozen = true;
   server.put('a', { id: 'a', title: 'theirs' });
   expect(await page.evaluate(() => rename('a', 'mine'))).toBe('it is called theirs');
+  expect(await page.evaluate(() => rename('nope', 'mine'))).toBe('it is gone');
 });
 
 test('a conflict, and insisting', async () => {
@@ -68,10 +69,20 @@ test('a conflict, and insisting', async () => {
   server.frozen = true;
   server.put('a', { id: 'a', title: 'theirs' });
   const asked: string[] = [];
+  const thrown: string[] = [];
+  page.on('pageerror', (error) => thrown.push(String(error)));
   page.on('dialog', (dialog) => (asked.push(dialog.message()), void dialog.accept()));
   await page.evaluate(() => void gormsync.collection('todos').update('a', { title: 'mine' }));
   await expect.poll(() => server.row('a')?.['title']).toBe('mine');
   expect(asked).toEqual(['“theirs” or “mine”?']);
+  server.put('b', { id: 'b', title: 'kept' });
+  await page.evaluate(() => void gormsync.collection('todos').delete('b'));
+  await expect.poll(() => server.row('b')).toBeNull();
+  expect(asked.slice(1)).toEqual(['Delete “kept” all the same?']);
+  server.put('a', null);
+  const gone = await page.evaluate(() => gormsync.collection('todos').update('a', { title: 'mine' }).settled);
+  expect(gone).toMatchObject({ status: 'conflict', theirs: null });
+  expect([asked.length, thrown]).toEqual([2, []]);
 });
 
 test('forms', async () => {

@@ -84,7 +84,7 @@ test('listeners and DOM events tell what changed, once for a transaction', async
   const change = (ids: string[]) => ({ entity: 'todos', ids, source: 'remote' });
   expect(await page.evaluate(() => events)).toEqual([
     ['rows', 0],
-    ['sync:status', true, { status: 'connecting', persistent: false }],
+    ['sync:status', true, { status: 'connecting', persistent: true }],
     ['rows', 2],
     ['sync:todos:changed', true, change(['a', 'b'])],
     ['change', change(['a', 'b'])],
@@ -206,12 +206,12 @@ test('waking cuts the pause before the next try short', async () => {
   await page.clock.install();
   await page.addInitScript(() => (Math.random = () => 0.99));
   await open();
-  server.refuse = true;
+  server.down = true;
   server.drop();
   await status('reconnecting');
   await page.clock.runFor(20_000); // some failures later the pause is long
-  server.refuse = false;
-  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
+  server.down = false;
+  await page.evaluate(() => dispatchEvent(new Event('online')));
   await page.clock.runFor(100);
   await live();
 });
@@ -233,7 +233,7 @@ test.each([
   await provoke();
   await status('stopped');
   await expect.poll(() => server.sockets).toBe(0);
-  expect(logged.join('\n')).toMatch(/gormsync: refused: (Error: GET .* answered 403: status 403 for a test|test|unknown_entity: no)/);
+  await expect.poll(() => logged.join('\n')).toMatch(/gormsync: refused: (Error: .* answered 403: status 403 for a test|test|unknown_entity: no)/);
   await page.evaluate(() => gormsync.start());
   await live();
 });

@@ -45,6 +45,10 @@ export class MockServer {
   refuse = false;
   /** While true only pages and the script are served. */
   down = false;
+  /** While set, a proxy before the server answers everything but pages and the script with this status and a page of its own. */
+  lost = 0;
+  /** A status that the proxy answers the next pushes with, and what it says. */
+  lostPushes: [status: number, type: string, text: string][] = [];
   /** Resolved before a push is answered, after it was carried out. */
   hold: Promise<unknown> | undefined;
   /** Pings that were answered. */
@@ -63,6 +67,7 @@ export class MockServer {
   async listen(): Promise<string> {
     this.#http.on('connection', (socket) => this.#sockets.add(socket.on('close', () => this.#sockets.delete(socket))));
     this.#http.on('upgrade', (req, socket, head) => {
+      if (this.lost) return void socket.end(`HTTP/1.1 ${this.lost} Lost\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
       if (this.refuse || this.down) return void socket.destroy();
       this.#ws.handleUpgrade(req, socket, head, (ws) => ws.on('message', (data) => this.#receive(ws, String(data))));
     });
@@ -154,6 +159,7 @@ export class MockServer {
       return void res.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page(...found));
     }
     if (this.down) return void res.destroy();
+    if (this.lost) return void res.writeHead(this.lost, { 'content-type': 'text/html' }).end('<h1>A page of the proxy</h1>');
     const entities = searchParams.get('entities')?.split(',') ?? [];
     const since = searchParams.get('since') ?? '';
     if (pathname === '/api/sync' && req.method === 'POST') return this.#push(await text(req), res);
@@ -187,6 +193,8 @@ export class MockServer {
 
   async #push(body: string, res: ServerResponse): Promise<void> {
     const status = this.failPush.shift();
+    const lost = this.lostPushes.shift();
+    if (lost) return void res.writeHead(lost[0], { 'content-type': lost[1] }).end(lost[2]);
     const { changes, client_id } = JSON.parse(body) as { client_id: string; changes: PushChange[] };
     this.pushes.push(changes);
     if (status) return json(res, status, { error: 'test', message: `status ${status} for a test` });

@@ -1,4 +1,4 @@
-// Builds and runs the example program.
+// Builds and runs a program of this repository: the example, or one made for a test.
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,16 +10,18 @@ import { promisify } from 'node:util';
 
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Program is the example, with a folder of its own for its database. */
+/** Program is one that serves, with a folder of its own for its database. */
 export class Program {
   readonly folder = mkdtempSync(join(tmpdir(), 'gormsync-example-'));
   url = '';
   #port = 0;
   #process: ChildProcess | undefined;
 
+  constructor(readonly path = './example') {}
+
   /** build compiles it; GO names the go command if it is not on PATH. */
   async build(): Promise<void> {
-    await promisify(execFile)(process.env['GO'] || 'go', ['build', '-o', join(this.folder, 'example'), './example'], { cwd: repository });
+    await promisify(execFile)(process.env['GO'] || 'go', ['build', '-o', join(this.folder, 'program'), this.path], { cwd: repository });
     this.#port = await freePort();
     this.url = `http://localhost:${this.#port}`;
   }
@@ -32,7 +34,7 @@ export class Program {
   /** start runs it, always on the same address, and waits until it says that it serves. */
   async start(database = this.database): Promise<void> {
     const args = ['-addr', `localhost:${this.#port}`, '-db', database];
-    const child = spawn(join(this.folder, 'example'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(join(this.folder, 'program'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     let output = '';
     await new Promise<void>((serving, failed) => {
@@ -42,7 +44,7 @@ export class Program {
       };
       child.stdout.on('data', read);
       child.stderr.on('data', read);
-      child.once('exit', (code) => failed(new Error(`the example ended with ${code}: ${output}`)));
+      child.once('exit', (code) => failed(new Error(`${this.path} ended with ${code}: ${output}`)));
     });
   }
 

@@ -31,7 +31,9 @@ describe('settle', () => {
   });
 
   test('conflict: all edits of the row go, and each is told', () => {
-    const { gone, moved, outcomes } = settled(answer(1, 'conflict'));
+    const conflicts: PushResult['conflicts'] = [{ field: 'n', server_value: 0, server_timestamp: '', client_value: 1, client_timestamp: '', resolution: 'server' }];
+    const { gone, moved, outcomes } = settled(answer(1, 'conflict', { conflicts }));
+    expect(outcomes.map((o) => o.conflicts), 'they are of the first one').toEqual([conflicts, undefined, undefined]);
     expect(names(gone)).toEqual(['m1', 'm3', 'm4']);
     expect(moved).toEqual([]);
     expect(outcomes.map((o) => [o.mutation_id, o.status, o.mine, o.theirs])).toEqual([

@@ -117,3 +117,32 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])('a log delivered in pieces, some of them aga
   }
   expect(titles(got)).toEqual(titles(want));
 });
+
+test.each([1, 2, 3, 4, 5])('an edit more on top is the same as all edits anew (seed %i)', (seed) => {
+  const random = dice(seed);
+  const pick = (n: number) => Math.floor(random() * n);
+  const one = new Rows();
+  let edits: Entry[] = [];
+  const versions: Held[] = [];
+  for (let i = 1; i <= 400; i++) {
+    const id = `r${pick(6)}`;
+    const before = one.all();
+    if (pick(3)) {
+      const action = (['create', 'update', 'delete'] as const)[pick(3)]!;
+      const more = edit(id, action, action === 'delete' ? null : { [`f${pick(3)}`]: i });
+      edits = [...edits, more];
+      one.add(more);
+      expect(one.all()).not.toBe(before);
+    } else if (pick(4)) {
+      versions.push(held(id, i, pick(4) ? `v${i}` : null));
+      one.put(versions.at(-1)!);
+    } else one.edit((edits = edits.filter(() => pick(2))));
+    if (pick(2)) continue; // sometimes nobody looks in between
+    const anew = new Rows();
+    versions.forEach((row) => anew.put(row));
+    anew.edit(edits);
+    const sorted = (rows: Rows) => [...rows.all()].sort((a, b) => String(a['id']).localeCompare(String(b['id'])));
+    expect(sorted(one)).toEqual(sorted(anew));
+    expect(one.get(id)).toEqual(anew.get(id));
+  }
+});

@@ -44,19 +44,25 @@ test.each(Object.entries(frames))('the changes in a frame: %s', (name, want) => 
 });
 
 test('addresses', () => {
-  expect(snapshotURL('https://example.org/api', 'a b')).toBe('https://example.org/api/sync/a%20b');
-  expect(pullURL('/api', ['todos', 'lists'], 'now')).toBe('/api/sync?entities=todos%2Clists&since=now');
-  expect(eventsURL('/api', ['todos'], 'c1')).toBe('/api/sync/events?entities=todos&since=c1');
-  expect(pushURL('/api')).toBe('/api/sync');
-  expect(socketURL('https://example.org/api')).toBe('wss://example.org/api/sync/ws');
-  expect(socketURL('http://localhost:8080/api')).toBe('ws://localhost:8080/api/sync/ws');
+  const at = { base: '/api', user: '' };
+  const ann = { base: 'https://example.org/api', user: 'ann' };
+  expect(snapshotURL(at, 'a b')).toBe('/api/sync/a%20b?');
+  expect(snapshotURL(ann, 'a b')).toBe('https://example.org/api/sync/a%20b?user=ann');
+  expect(pullURL(at, ['todos', 'lists'], 'now')).toBe('/api/sync?entities=todos%2Clists&since=now');
+  expect(eventsURL(ann, ['todos'], 'c1')).toBe('https://example.org/api/sync/events?entities=todos&since=c1&user=ann');
+  expect(pushURL(ann)).toBe('https://example.org/api/sync?user=ann');
+  expect(socketURL(ann)).toBe('wss://example.org/api/sync/ws?user=ann');
+  expect(socketURL({ base: 'http://localhost:8080/api', user: '' })).toBe('ws://localhost:8080/api/sync/ws?');
 });
 
 test('who is to come back', () => {
   expect([1000, 1006, 1009, 1012, 4008, 4029, 4100].map(judgeClose)).toEqual(['failed', 'failed', 'failed', 'failed', 'failed', 'refused', 'failed']);
   expect([4000, 4001, 4003, 4099].map(judgeClose)).toEqual(Array(4).fill('refused'));
-  expect(judgeStatus(410)).toBe('reset');
-  expect([400, 401, 403, 404, 422].map(judgeStatus)).toEqual(Array(5).fill('refused'));
-  expect([304, 408, 429, 500, 502, 503].map(judgeStatus)).toEqual(Array(6).fill('failed'));
+  expect(judgeStatus(410, true)).toBe('reset');
+  for (const status of [400, 401, 403, 404, 413, 422]) expect(judgeStatus(status, true)).toBe('refused');
+  for (const status of [408, 429, 500, 502, 503]) expect(judgeStatus(status, true)).toBe('failed');
+  // An answer that is not the server's, such as a proxy's error page.
+  for (const status of [401, 413]) expect(judgeStatus(status, false)).toBe('refused');
+  for (const status of [304, 400, 403, 404, 405, 410, 421, 425, 451, 500]) expect(judgeStatus(status, false)).toBe('failed');
   expect(['cursor_expired', 'forbidden', 'busy', 'bad_request'].map(judgeError)).toEqual(['reset', 'refused', 'failed', null]);
 });
