@@ -44,13 +44,12 @@ func (r feed) paged(filters []Filter, c models.Cursor, limit int) *query {
 	if len(filters) > 0 {
 		known = r.known(q, filters, "l")
 	}
-	q.write("SELECT ", l.changeList("l", known, "n.last"), " FROM (SELECT w.id, w.last FROM (SELECT id, max(id) OVER (PARTITION BY tx) AS last FROM (")
-	r.arms(q, inner, c, func(*Filter) string { return "id, tx" }, "")
-	q.write(") i) w WHERE 1 = 1")
+	q.write("SELECT ", l.changeList("l", known, "n.last"), " FROM (SELECT w.id, w.last FROM (SELECT id, seen, max(id) OVER (PARTITION BY tx) AS last FROM (")
+	r.arms(q, inner, c, func(*Filter) string { return "id, tx, " + r.seen(q, outer) + " AS seen" }, "")
+	q.write(") i) w WHERE w.seen")
 	if c.Batch != nil {
 		q.write(" AND (last, id) > (", q.arg(c.Batch.AfterTx), ", ", q.arg(c.Batch.AfterID), ")")
 	}
-	r.outer(q, outer)
 	q.write(" ORDER BY last, id LIMIT ", q.arg(limit), ") n JOIN ", l.quote(l.tables.Changes), " l ON l.id = n.id")
 	return q
 }
@@ -105,26 +104,22 @@ func (r feed) conditions(q *query, f *Filter, c models.Cursor) {
 		}
 	}
 	if f != nil {
-		q.write(" AND ")
-		r.write(q, f, "c")
+		q.write(" AND ", r.condition(q, f, "c"))
 	}
 }
 
-// outer narrows a batch that was begun over all entities to what the filters let
-// through.
-func (r feed) outer(q *query, filters []Filter) {
+// seen is whether the filters let a row of an arm through, for a batch that was
+// begun over all entities. To look the rows up again from outside would be a join,
+// which PostgreSQL does row by row as long as nothing has analysed the table.
+func (r feed) seen(q *query, filters []Filter) string {
 	if len(filters) == 0 {
-		return
+		return "1 = 1"
 	}
-	changes := r.log.quote(r.log.tables.Changes)
-	q.write(" AND EXISTS (SELECT 1 FROM ", changes, " c WHERE c.id = w.id AND (")
+	conditions := make([]string, len(filters))
 	for i := range filters {
-		if i > 0 {
-			q.write(" OR ")
-		}
-		r.write(q, &filters[i], "c")
+		conditions[i] = r.condition(q, &filters[i], "c")
 	}
-	q.write("))")
+	return "(" + strings.Join(conditions, " OR ") + ")"
 }
 
 // known is whether the reader saw an entering row before.
@@ -136,24 +131,24 @@ func (r feed) known(q *query, filters []Filter, row string) string {
 	return "(" + row + ".move = 'enter' AND (" + strings.Join(seen, " OR ") + "))"
 }
 
-// write writes the condition for the rows of the log that the filter lets
-// through; row is the alias of the log table. A leave does not count for whoever
-// sees where the row went.
-func (r feed) write(q *query, f *Filter, row string) {
-	q.write("(", r.column(row, "entity"), " = ", q.arg(f.Entity))
-	defer q.write(")")
+// condition is that for the rows of the log that the filter lets through; row is
+// the alias of the log table. A leave does not count for whoever sees where the row
+// went.
+func (r feed) condition(q *query, f *Filter, row string) string {
+	is := "(" + r.column(row, "entity") + " = " + q.arg(f.Entity)
 	scopes := ""
 	if !f.All {
 		scopes = q.in(f.Scopes)
-		q.write(" AND ", r.column(row, "scope"), " ", scopes)
+		is += " AND " + r.column(row, "scope") + " " + scopes
 	}
 	switch {
 	case r.leaves:
 	case f.All:
-		q.write(" AND ", row, ".move <> 'leave'")
+		is += " AND " + row + ".move <> 'leave'"
 	default:
-		q.write(" AND (", row, ".move <> 'leave' OR ", r.neighbour(row, scopes, ">", ""), " <> 'enter')")
+		is += " AND (" + row + ".move <> 'leave' OR " + r.neighbour(row, scopes, ">", "") + " <> 'enter')"
 	}
+	return is + ")"
 }
 
 // neighbour writes the move of the next change (or with < the one before) of the
