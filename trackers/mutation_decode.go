@@ -223,7 +223,7 @@ func (w *work) fields(ctx context.Context) (map[string]models.JSON, error) {
 			continue // the server's own
 		}
 		if w.log.dialect == postgres && hasNUL(raw) {
-			return nil, refuse("invalid", name, "The database cannot hold the character U+0000.")
+			return nil, refuse("invalid", name, nulText)
 		}
 		value, err := c.decode(ctx, scratch, raw)
 		if err != nil {
@@ -247,6 +247,8 @@ func asSentence(err error) string {
 	}
 	return "The value does not fit this field."
 }
+
+const nulText = "The database cannot hold the character U+0000."
 
 // hasNUL: PostgreSQL's texts have no U+0000.
 func hasNUL(raw models.JSON) bool {
