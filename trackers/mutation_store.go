@@ -56,9 +56,9 @@ func (l *Log) claim(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutat
 	return &seen, nil
 }
 
-// keep stores how a mutation ended; against is the version of the row with which it
-// was merged.
-func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult, against int64) error {
+// keep stores how a mutation ended; against is, of each conflict, the version of the
+// row that it was with; nil for no conflicts.
+func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult, against []int64) error {
 	var failure models.JSON
 	if r.Error != nil {
 		text, err := json.Marshal(r.Error)
