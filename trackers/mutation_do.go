@@ -78,7 +78,7 @@ func unresolved(field string, err error) error {
 	if text != "" || sqlState(err) != "" || fateOf(err) != final {
 		return &fieldError{field, err}
 	}
-	return refuse("invalid", field, err.Error())
+	return refuse("invalid", field, words(err))
 }
 
 // spell writes a value as the log does.

@@ -197,7 +197,7 @@ func (g *group) safely(ctx context.Context, i int) (err error) {
 		if p := recover(); p != nil {
 			g.log.cfg.Logger.ErrorContext(ctx, "gormsync: the application panicked during a push, which was undone",
 				"entity", g.all[i].Entity, "panic", p, "stack", string(debug.Stack()))
-			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: refuse("internal", "", broken)}, blind: true}
+			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: refuse("internal", "", broken)}}
 		}
 	}()
 	return g.one(ctx, i)
