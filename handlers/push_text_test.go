@@ -22,10 +22,10 @@ func TestPushOfTextsThatNoDatabaseHolds(t *testing.T) {
 		w := s.dial(t, http.Header{})
 		n := 0
 		for _, entity := range []string{"tasks", "pair_tasks", "numbered_tasks"} {
-			for _, id := range []string{"a" + nul + ",1", nul, "7" + nul} {
+			for _, id := range []string{`"a` + nul + `,1"`, `"` + nul + `"`, `"7` + nul + `"`} {
 				for _, action := range []string{"create", "update", "delete", "melt"} {
 					n++
-					change := fmt.Sprintf(`{"entity":%q,"id":"%s","action":%q,"data":{"title":"t"},"mutation_id":"m%d"}`, entity, id, action, n)
+					change := fmt.Sprintf(`{"entity":%q,"id":%s,"action":%q,"data":{"title":"t"},"mutation_id":"m%d"}`, entity, id, action, n)
 					r := s.one(entity, change)
 					require.Equal(t, models.PushRejected, r.Status, change)
 					if action != "melt" {
@@ -38,7 +38,7 @@ func TestPushOfTextsThatNoDatabaseHolds(t *testing.T) {
 					require.Equal(t, []string{entity + " invalid", "tasks atomic"}, codes(all))
 
 					var a pushAck
-					w.send(fmt.Sprintf(`{"type":"push","entity":%q,"entity_id":"%s","action":%q,"mutation_id":"w%d"}`, entity, id, action, n))
+					w.send(fmt.Sprintf(`{"type":"push","entity":%q,"entity_id":%s,"action":%q,"mutation_id":"w%d"}`, entity, id, action, n))
 					w.next("push_ack", &a)
 					require.Equal(t, models.PushRejected, a.Status)
 				}
@@ -53,5 +53,8 @@ func TestPushOfTextsThatNoDatabaseHolds(t *testing.T) {
 		require.Equal(t, all.Results, s.send("/sync", atomic).Results)
 		require.Equal(t, models.PushRejected, s.one("tasks", `{"id":"b","action":"create","data":{"a`+nul+`":1},"mutation_id":"field"}`).Status)
 		require.Zero(t, count(t, s.db, &Task{}))
+		written := s.one("tasks", `{"id":"b","action":"create","data":{"title":"\\u0000"}}`)
+		require.Equal(t, models.PushApplied, written.Status, "six characters that any database holds")
+		require.Contains(t, string(written.Data), `"title":"\\u0000"`)
 	})
 }

@@ -250,9 +250,9 @@ func asSentence(err error) string {
 
 const nulText = "The database cannot hold the character U+0000."
 
-// hasNUL: PostgreSQL's texts have no U+0000.
+// hasNUL: PostgreSQL's texts have no U+0000. Behind an escaped backslash it is none.
 func hasNUL(raw models.JSON) bool {
-	return bytes.Contains(raw, []byte(`\u0000`))
+	return bytes.Contains(bytes.ReplaceAll(raw, []byte(`\\`), nil), []byte(`\u0000`))
 }
 
 func (t *Tracked) marksDeleted(column string) bool {

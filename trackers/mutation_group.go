@@ -83,7 +83,7 @@ func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) (results
 			g.blind, attempt = true, -1
 		default: // what cannot be stored is no answer
 			l.cfg.Logger.ErrorContext(ctx, "gormsync: a push failed", "entity", all[0].Entity, "error", err)
-			return g.busy(), g.begun
+			return g.busy(), g.begun || fateOf(err) == final
 		}
 	}
 }

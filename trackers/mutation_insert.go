@@ -20,7 +20,7 @@ func (w *work) insert(ctx context.Context) (models.PushResult, error) {
 	return w.create(ctx, client)
 }
 
-var needsID = refuse("invalid", "id", "The row needs an id; choose one.")
+var errNeedsID = refuse("invalid", "id", "The row needs an id; choose one.")
 
 // nameNew takes the key of a row that comes without an id from the client's fields.
 // Parts that are not among them are left to the hooks and the database.
@@ -98,7 +98,7 @@ func (w *work) create(ctx context.Context, fields map[string]models.JSON) (model
 			return models.PushResult{}, w.verdictOn(w.m, err, 1)
 		}
 		if isDuplicate(err) && w.lacksKey(ctx, model, true) {
-			return models.PushResult{}, needsID
+			return models.PushResult{}, errNeedsID
 		}
 		return models.PushResult{}, &saveError{err}
 	}
@@ -139,7 +139,7 @@ func (w *work) lacksKey(ctx context.Context, model reflect.Value, before bool) b
 	}
 	for i, k := range w.p.pks {
 		f := w.p.cols[k].field
-		if _, zero := f.ValueOf(ctx, model.Elem()); zero && !w.given[i] && !(before && f.HasDefaultValue) {
+		if _, zero := f.ValueOf(ctx, model.Elem()); zero && !w.given[i] && (!before || !f.HasDefaultValue) {
 			return true
 		}
 	}
@@ -153,10 +153,10 @@ func (w *work) rename(ctx context.Context, model reflect.Value) error {
 		return err
 	}
 	if w.lacksKey(ctx, model, false) {
-		return needsID
+		return errNeedsID
 	}
 	if w.keys, w.id, err = w.p.entityKey(ctx, id); err != nil || w.id == "" {
-		return needsID
+		return errNeedsID
 	}
 	return nil
 }

@@ -96,8 +96,10 @@ func (p *plan) keyPart(ctx context.Context, col int, text string) (value any, ca
 	if text, ok = p.cols[col].spelled(text); ok {
 		value, canonical, ok = p.value(ctx, col, text)
 	}
-	v := reflect.ValueOf(value)
-	return value, canonical, ok && !(v.CanUint() && v.Uint() > math.MaxInt64) // no database has such a number
+	if v := reflect.ValueOf(value); v.CanUint() && v.Uint() > math.MaxInt64 { // no database has such a number
+		return nil, "", false
+	}
+	return value, canonical, ok
 }
 
 // look reads the row and its newest change.

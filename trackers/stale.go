@@ -24,9 +24,9 @@ type base struct {
 // WithBase returns a context whose changes of the model's row are made only if
 // version still is the row's newest, as VersionOf gave it; otherwise they fail with
 // ErrStale. Only the primary key of the model is read. A row that went is stale as
-// well. It may be used again for other rows, and for the same row with another
-// version; changes of rows that were not named are not bound. Changes that are
-// Untracked are bound too.
+// well; one that a condition or a trigger left out is not. It may be used again for
+// other rows, and for the same row with another version; changes of rows that were
+// not named are not bound. Changes that are Untracked are bound too.
 func WithBase(ctx context.Context, model any, version int64) context.Context {
 	return context.WithValue(ctx, baseKey{}, &base{model, version, baseOf(ctx)})
 }
