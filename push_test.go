@@ -56,6 +56,39 @@ func TestVersionOfAndStale(t *testing.T) {
 	})
 }
 
+// A row that a condition or a trigger leaves out is not one that somebody changed.
+func TestStaleIsNotWhatMatchesNothing(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, nil)
+		keep := `CREATE TRIGGER keep BEFORE UPDATE ON todos WHEN NEW.title = 'keep' BEGIN SELECT RAISE(IGNORE); END`
+		if d.Dialect == "postgres" {
+			keep = `CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.title = 'keep' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+CREATE TRIGGER keep BEFORE UPDATE ON todos FOR EACH ROW EXECUTE FUNCTION keep()`
+		}
+		pool, err := a.db.DB()
+		require.NoError(t, err)
+		_, err = pool.ExecContext(t.Context(), keep)
+		require.NoError(t, err)
+		todo := Todo{ID: "a", Title: "t"}
+		require.NoError(t, a.db.Create(&todo).Error)
+		version, err := gormsync.VersionOf(a.db, &todo)
+		require.NoError(t, err)
+		bound := a.db.WithContext(gormsync.WithBase(context.Background(), &todo, version))
+		for what, res := range map[string]*gorm.DB{
+			"a condition": bound.Model(&todo).Where("title = ?", "other").Update("title", "u"),
+			"a trigger":   bound.Model(&todo).Update("title", "keep"),
+			"a delete":    bound.Where("title = ?", "other").Delete(&todo),
+		} {
+			require.NoError(t, res.Error, what)
+			require.Zero(t, res.RowsAffected, what)
+		}
+		require.NoError(t, a.db.Model(&Todo{ID: "a"}).Update("title", "v").Error)
+		require.ErrorIs(t, bound.Model(&todo).Where("title = ?", "other").Update("title", "u").Error, gormsync.ErrStale, "whether or not it matches")
+		require.NoError(t, a.db.Exec("DELETE FROM todos").Error)
+		require.ErrorIs(t, bound.Model(&todo).Update("title", "u").Error, gormsync.ErrStale, "it went, whoever deleted it")
+	})
+}
+
 // Several rows are bound, each to its own version, also where the change is to be in
 // no log.
 func TestStaleOfSeveralRows(t *testing.T) {

@@ -189,7 +189,7 @@ func (h *Handlers) runCounted(ctx context.Context, p *push, mutations []trackers
 }
 
 // run does the mutations. Authorize names the actor for each entity, so those of
-// one actor run together: an atomic push has one.
+// one actor in a row run together; an atomic push has one.
 func (h *Handlers) run(ctx context.Context, p *push, mutations []trackers.Mutation) []models.PushResult {
 	results := make([]models.PushResult, 0, len(mutations))
 	if len(mutations) == 0 {
@@ -198,8 +198,13 @@ func (h *Handlers) run(ctx context.Context, p *push, mutations []trackers.Mutati
 	if p.Atomic {
 		return h.log.Push(ctx, p.author(mutations), mutations, true)
 	}
-	for i := range mutations {
-		results = append(results, h.log.Push(ctx, p.author(mutations[i:i+1]), mutations[i:i+1], false)...)
+	for first := 0; first < len(mutations); {
+		by, end := p.author(mutations[first:first+1]), first+1
+		for end < len(mutations) && p.author(mutations[end:end+1]) == by {
+			end++
+		}
+		results = append(results, h.log.Push(ctx, by, mutations[first:end], false)...)
+		first = end
 	}
 	return results
 }

@@ -98,6 +98,27 @@ func TestPushFieldsAgainWithTheirConflicts(t *testing.T) {
 	})
 }
 
+// What is not the client's to see any more is not made up.
+func TestPushFieldsAgainOfARowThatMoved(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		s := open(t, d, byScopes, gormsync.Entity{Model: &Memo{}, Scope: "team", FieldLog: true, Writable: true})
+		require.NoError(t, s.db.Create(&Memo{ID: "m", Team: "red"}).Error)
+		push := func() (a models.FieldPushResponse) {
+			r := s.send("/field-sync/memos", `{"client_id":"c","changes":[{"entity_id":"m","field":"text","value":"t","action":"update","mutation_id":"1"}]}`, "X-Team: red")
+			require.NoError(t, json.Unmarshal([]byte(r.Text), &a))
+			return a
+		}
+		first := push()
+		require.Len(t, first.Applied, 1)
+		again := push()
+		require.Equal(t, []any{models.PushDuplicate, first.Applied}, []any{again.Results[0].Status, again.Applied})
+		require.NoError(t, s.db.Model(&Memo{ID: "m"}).Update("team", "blue").Error)
+		moved := push()
+		require.Equal(t, models.PushDuplicate, moved.Results[0].Status)
+		require.Empty(t, moved.Applied)
+	})
+}
+
 // A field that makes no sense does not spoil those that it shares a mutation with, and
 // what may not be pushed is refused as such, whole.
 func TestPushFieldsOfOneMutation(t *testing.T) {

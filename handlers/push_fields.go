@@ -158,7 +158,9 @@ func (h *Handlers) fieldAnswer(ctx context.Context, p *fieldPush, results []mode
 			if err != nil {
 				return a, err
 			}
-			a.Applied = append(a.Applied, c)
+			if one.Status != models.PushDuplicate || c.ID > 0 { // there is nothing to show of what is gone or hidden by now
+				a.Applied = append(a.Applied, c)
+			}
 		}
 		a.Results = append(a.Results, one)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,6 +44,14 @@ func (l *Ledger) BeforeSave(tx *gorm.DB) error {
 		return errLedger
 	case "end":
 		return io.EOF
+	case "no words":
+		return errors.New("")
+	case "many words":
+		return errors.New(strings.Repeat("ä", 100_000))
+	case "rolled back":
+		_ = tx.Rollback()
+	case "panic":
+		panic("the ledger burns")
 	case "slow":
 		return fmt.Errorf("asking: %w", context.DeadlineExceeded)
 	}
@@ -119,6 +128,11 @@ func TestPushErrorsThatDoNotPass(t *testing.T) {
 		"SQL of a hook":                 {`{"note":"bad SQL"}`, "", "internal", "", server, "no_such_table"},
 		"SQL that a hook does not mind": {`{"note":"overlooked"}`, "postgres", "internal", "", server, "25P02"},
 		"words of a hook":               {`{"note":"words"}`, "", "invalid", "", "this ledger is closed", ""},
+		"no words of a hook":            {`{"note":"no words"}`, "", "invalid", "", "The application refused this change.", ""},
+		"many words of a hook":          {`{"note":"many words"}`, "", "invalid", "", strings.Repeat("ä", 500) + "…", ""},
+		"a hook that rolls back":        {`{"note":"rolled back"}`, "", "internal", "", server, "already been"},
+		"a hook that panics":            {`{"note":"panic"}`, "", "internal", "", server, "burns"},
+		"a hook that is always slow":    {`{"note":"slow"}`, "", "internal", "", server, "deadline"},
 		"a hook that reads to the end":  {`{"note":"end"}`, "", "internal", "", server, "EOF"},
 		"no JSON of Resolve":            {`{"votes":9}`, "", "internal", "votes", server, "NaN"},
 	} {
@@ -179,9 +193,6 @@ func TestPushErrorsThatPass(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
 		s, _ := openLedgers(t, d)
 		require.Equal(t, models.PushApplied, s.one("ledgers", `{"id":"a","action":"create"}`).Status)
-		slow := `{"id":"a","action":"update","data":{"note":"slow"},"mutation_id":"m"}`
-		require.Equal(t, models.PushRetry, s.one("ledgers", slow).Status)
-		require.Zero(t, mutations(t, s.db))
 
 		url := d.URL + "&default_transaction_read_only=on"
 		if d.Dialect == "sqlite" {

@@ -50,7 +50,16 @@ func parseMutation(raw json.RawMessage, entity string, w writer) trackers.Mutati
 	return m
 }
 
+// read reads the parts. Whatever is wrong, what is left of the id can be stored.
 func (c *pushedChange) read(m *trackers.Mutation) *models.PushError {
+	why := c.decode(m)
+	if !isName(m.ID) {
+		m.ID = strings.ReplaceAll(strings.ToValidUTF8(m.ID, ""), "\x00", "")
+	}
+	return why
+}
+
+func (c *pushedChange) decode(m *trackers.Mutation) *models.PushError {
 	id, action := (*text)(&m.ID), (*string)(&m.Action)
 	steps := []struct {
 		name, what string
@@ -82,7 +91,9 @@ func check(m *trackers.Mutation) *models.PushError {
 		return invalid("action", "action must be create, update or delete.")
 	case m.ID == "" && m.Action != models.Create:
 		return invalid("id", "An update or a delete needs the id of its row.")
-	case len(m.ID) > maxID || !isName(m.ID):
+	case !isName(m.ID):
+		return invalid("id", "id cannot have the character U+0000.")
+	case len(m.ID) > maxID:
 		m.ID = clip(strings.ToValidUTF8(m.ID, ""))
 		return invalid("id", fmt.Sprintf("id can have %d bytes of text at most.", maxID))
 	case m.Base != nil && *m.Base < 0:

@@ -16,6 +16,14 @@ type Edit struct {
 	Client string // empty for the server's own changes
 }
 
+// Change is an edit of a field and what it made of it.
+type Change struct {
+	Edit
+	Value models.JSON
+
+	version int64
+}
+
 // Divergence is one row that a client and others may both have changed. Values are
 // JSON as the log has them.
 type Divergence struct {
@@ -28,6 +36,11 @@ type Divergence struct {
 	// Changed tells the last edit of each field that was changed since the base. A
 	// field that is not there nobody but the client changed.
 	Changed map[string]Edit
+	// Others are, of the fields that others than the client changed since the base, the
+	// last such changes. A field that the client itself changed after them is settled
+	// by Resolve against them once more: what it made of them was not what the client
+	// had. Nil if the base is not known.
+	Others map[string]Change
 	// Edit is the client's own. A zero time means that it does not say when.
 	Edit
 }
@@ -70,23 +83,40 @@ func (m *Merged) settle(d *Divergence, field string, r Rule) error {
 	client, server := d.Client[field], d.Server[field]
 	theirs, contested := d.Changed[field]
 	same := bytes.Equal(client, server)
+	unseen, is := d.overlaid(field, r)
 	switch {
+	case is && !same && !bytes.Equal(client, unseen.Value):
+		c := d.conflict(field, models.Custom)
+		c.ServerValue, c.ServerTimestamp = unseen.Value, unseen.At
+		return m.resolve(c, server, r)
 	case r.lets(d.Edit, theirs, contested):
 		m.win(field, client, same)
 	case same:
 	case r.Resolve != nil:
-		c := d.conflict(field, models.Custom)
-		value, err := r.Resolve(c)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(value, client) {
-			m.Conflicts = append(m.Conflicts, c)
-		}
-		m.win(field, value, bytes.Equal(value, server))
+		return m.resolve(d.conflict(field, models.Custom), server, r)
 	default:
 		m.Conflicts = append(m.Conflicts, d.conflict(field, cmp.Or(r.Strategy, models.LastWriteWins)))
 	}
+	return nil
+}
+
+// overlaid gives the change of others that the client did not know and has since
+// changed again, if there is one and the application is to settle the field.
+func (d *Divergence) overlaid(field string, r Rule) (Change, bool) {
+	unseen, is := d.Others[field]
+	return unseen, is && r.Resolve != nil && d.Edit.by(d.Changed[field])
+}
+
+// resolve leaves a field to the application.
+func (m *Merged) resolve(c models.Conflict, server models.JSON, r Rule) error {
+	value, err := r.Resolve(c)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(value, c.ClientValue) {
+		m.Conflicts = append(m.Conflicts, c)
+	}
+	m.win(c.Field, value, bytes.Equal(value, server))
 	return nil
 }
 

@@ -252,3 +252,37 @@ func TestMergeDeleteAgainstUpdatesWhateverTheOrder(t *testing.T) {
 		require.Equal(t, !newest.After(deletion.At), deleted)
 	})
 }
+
+// Several edits of one client on one base, which others have left: the last of them is
+// what Resolve settles, against what the others made of the field.
+func TestMergeResolvesAWholeQueue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		base, theirs := models.JSON("0"), models.JSON(fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "theirs")))
+		other := trackers.Edit{At: moments(1), Client: "bo"}
+		d := trackers.Divergence{
+			Server: map[string]models.JSON{"a": theirs}, Base: map[string]models.JSON{"a": base}, Changed: map[string]trackers.Edit{"a": other},
+			Others: map[string]trackers.Change{"a": {Edit: other, Value: theirs}}, Edit: trackers.Edit{Client: "c1"},
+		}
+		sum := func(c models.Conflict) (models.JSON, error) {
+			require.Equal(t, []any{theirs, other.At}, []any{c.ServerValue, c.ServerTimestamp})
+			return models.JSON(string(c.ServerValue) + string(c.ClientValue)), nil
+		}
+		for _, mine := range rapid.SliceOfN(rapid.IntRange(1, 3), 1, 5).Draw(t, "queue") {
+			before := d.Server["a"]
+			d.Client = map[string]models.JSON{"a": models.JSON(fmt.Sprint(mine))}
+			m, err := trackers.Merge(d, func(string) trackers.Rule { return trackers.Rule{Resolve: sum} })
+			require.NoError(t, err)
+			want := models.JSON(string(theirs) + fmt.Sprint(mine))
+			if fmt.Sprint(mine) == string(theirs) {
+				want = theirs // both say so
+			}
+			if value, set := m.Set["a"]; set {
+				require.Equal(t, want, value)
+				d.Server["a"], d.Changed["a"] = value, d.Edit
+			} else {
+				require.Equal(t, want, before)
+			}
+			require.Equal(t, string(want) != fmt.Sprint(mine), len(m.Conflicts) > 0)
+		}
+	})
+}

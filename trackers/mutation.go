@@ -47,14 +47,20 @@ type Author struct {
 // Push does what a client asks for, each mutation in a transaction of its own, or
 // all in one if atomic. It saves the application's models through GORM, so that
 // their hooks and a method Validate() error run. The results are in the order of
-// the mutations; errors are among them, as is that the database was busy.
+// the mutations; errors are among them, as is that the database was busy. What comes
+// behind a mutation that could not even begin is not tried: it would wait as long.
 func (l *Log) Push(ctx context.Context, by Author, mutations []Mutation, atomic bool) []models.PushResult {
 	if atomic {
-		return l.pushGroup(ctx, by, mutations)
+		results, _ := l.pushGroup(ctx, by, mutations)
+		return results
 	}
 	results := make([]models.PushResult, 0, len(mutations))
 	for i := range mutations {
-		results = append(results, l.pushGroup(ctx, by, mutations[i:i+1])...)
+		one, begun := l.pushGroup(ctx, by, mutations[i:i+1])
+		if results = append(results, one...); !begun {
+			rest := group{all: mutations[i+1:]}
+			return append(results, rest.busy()...)
+		}
 	}
 	return results
 }

@@ -22,14 +22,14 @@ type lost struct {
 }
 
 // lostOf gives what is remembered of conflicts, as JSON; nil for none.
-func lostOf(conflicts []models.Conflict, against int64) (models.JSON, error) {
+func lostOf(conflicts []models.Conflict, against []int64) (models.JSON, error) {
 	if len(conflicts) == 0 {
 		return nil, nil
 	}
 	all := make([]lost, len(conflicts))
 	for i := range conflicts {
 		c := &conflicts[i]
-		all[i] = lost{c.Field, against, c.ServerTimestamp, c.ClientTimestamp, c.Resolution}
+		all[i] = lost{c.Field, against[i], c.ServerTimestamp, c.ClientTimestamp, c.Resolution}
 	}
 	return json.Marshal(all)
 }

@@ -223,7 +223,7 @@ func (w *work) fields(ctx context.Context) (map[string]models.JSON, error) {
 			continue // the server's own
 		}
 		if w.log.dialect == postgres && hasNUL(raw) {
-			return nil, refuse("invalid", name, "The database cannot hold the character U+0000.")
+			return nil, refuse("invalid", name, nulText)
 		}
 		value, err := c.decode(ctx, scratch, raw)
 		if err != nil {
@@ -248,9 +248,11 @@ func asSentence(err error) string {
 	return "The value does not fit this field."
 }
 
-// hasNUL: PostgreSQL's texts have no U+0000.
+const nulText = "The database cannot hold the character U+0000."
+
+// hasNUL: PostgreSQL's texts have no U+0000. Behind an escaped backslash it is none.
 func hasNUL(raw models.JSON) bool {
-	return bytes.Contains(raw, []byte(`\u0000`))
+	return bytes.Contains(bytes.ReplaceAll(raw, []byte(`\\`), nil), []byte(`\u0000`))
 }
 
 func (t *Tracked) marksDeleted(column string) bool {

@@ -16,6 +16,9 @@ import (
 
 // do does what the mutation asks for. An error undoes the whole group.
 func (w *work) do(ctx context.Context) (models.PushResult, error) {
+	if err := w.nameNew(ctx); err != nil {
+		return w.refused(err)
+	}
 	switch {
 	case w.m.Action == models.Delete:
 		return w.delete(ctx)
@@ -75,11 +78,14 @@ func unresolved(field string, err error) error {
 	if text != "" || sqlState(err) != "" || fateOf(err) != final {
 		return &fieldError{field, err}
 	}
-	return refuse("invalid", field, err.Error())
+	return refuse("invalid", field, words(err))
 }
 
 // spell writes a value as the log does.
 func (w *work) spell(field string, value models.JSON) (models.JSON, error) {
+	if w.log.dialect == postgres && hasNUL(value) {
+		return nil, refuse("invalid", field, nulText)
+	}
 	scratch := reflect.New(w.t.Schema.ModelType).Elem()
 	value, err := w.p.cols[w.p.byName[field]].decode(context.Background(), scratch, value)
 	if err != nil {
@@ -98,7 +104,7 @@ func (w *work) update(ctx context.Context) (models.PushResult, error) {
 	if err != nil {
 		return models.PushResult{}, err
 	}
-	d := Divergence{Client: client, Server: w.server(), Base: past.base, Changed: past.changed, Edit: w.mine}
+	d := Divergence{Client: client, Server: w.server(), Base: past.base, Changed: past.changed, Others: past.others, Edit: w.mine}
 	if why := w.readOnly(&d); why != nil {
 		return w.rejected(why), nil
 	}
@@ -106,14 +112,19 @@ func (w *work) update(ctx context.Context) (models.PushResult, error) {
 	if err != nil {
 		return w.refused(err)
 	}
-	w.against[w.m] = w.version()
+	against := make([]int64, len(merged.Conflicts))
 	for i := range merged.Conflicts {
 		c := &merged.Conflicts[i]
+		against[i] = w.version()
+		if unseen, is := d.overlaid(c.Field, w.rule(c.Field)); is {
+			against[i] = unseen.version
+		}
 		c.Entity, c.EntityID = w.t.Name, w.id
 		if c.ClientTimestamp.IsZero() {
 			c.ClientTimestamp = w.now
 		}
 	}
+	w.against[w.as] = against
 	if err := w.saveMerged(ctx, &merged); err != nil {
 		return models.PushResult{}, err
 	}
@@ -217,6 +228,10 @@ func (w *work) after(ctx context.Context) error {
 	if err := w.look(ctx); err != nil {
 		return err
 	}
+	return w.inSight()
+}
+
+func (w *work) inSight() error {
 	if !w.visible() {
 		why := refuse("forbidden", "", "The row would not be yours.")
 		if w.p.scope >= 0 {

@@ -1,6 +1,7 @@
 package trackers
 
 import (
+	"cmp"
 	"errors"
 	"reflect"
 	"slices"
@@ -41,14 +42,15 @@ func (e *fieldError) Error() string { return "settling " + e.field + ": " + e.er
 func (e *fieldError) Unwrap() error { return e.err }
 
 const (
-	unique  = "Another row has this value already."
-	neutral = "A value cannot be used here; choose another one." // whose it is, is nobody's business
-	foreign = "A row that this one refers to is not there, or one that refers to this one is."
-	check   = "The values break a rule of the table."
-	missing = "This field needs a value."
-	noValue = "The database cannot hold one of the values."
-	unkept  = "The database did not take this change."
-	broken  = "The server could not apply this change; its log says why."
+	unique   = "Another row has this value already."
+	neutral  = "A value cannot be used here; choose another one." // whose it is, is nobody's business
+	foreign  = "A row that this one refers to is not there, or one that refers to this one is."
+	check    = "The values break a rule of the table."
+	missing  = "This field needs a value."
+	noValue  = "The database cannot hold one of the values."
+	unkept   = "The database did not take this change."
+	wordless = "The application refused this change."
+	broken   = "The server could not apply this change; its log says why."
 )
 
 // refusalOf tells a client why its change was not made; nil when the next attempt
@@ -76,12 +78,22 @@ func refusalOf(t *Tracked, err error) *models.PushError {
 		return refuse("invalid", "", foreign)
 	case errors.Is(err, gorm.ErrCheckConstraintViolated):
 		return refuse("invalid", "", check)
-	case errors.As(err, &statement):
+	case errors.As(err, &statement) && fateOf(err) == final:
 		return refuse("invalid", "", noValue)
 	case errors.As(err, &save) && fateOf(err) == final:
-		return refuse("invalid", "", save.err.Error()) // a hook's own words
+		return refuse("invalid", "", words(save.err))
 	}
 	return internal(err)
+}
+
+// words are the application's own, for the client. They are kept, so they have an end.
+func words(err error) string {
+	const most = 1000 // bytes
+	text := cmp.Or(err.Error(), wordless)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // internal is the refusal of what is none of the client's business.

@@ -35,8 +35,12 @@ func fateOf(err error) fate {
 	}
 	var network net.Error
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.As(err, &network):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone):
+		if isOfApplication(err) { // whose own waiting ends each time, perhaps
+			return unclear
+		}
+		return passing
+	case errors.As(err, &network):
 		return passing
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		if isOfApplication(err) { // a connection, or something that a hook reads
@@ -54,7 +58,7 @@ func isOfApplication(err error) bool {
 	var save *saveError
 	var field *fieldError
 	var statement *statementError
-	return (errors.As(err, &save) || errors.As(err, &field)) && !errors.As(err, &statement)
+	return (errors.As(err, &save) || errors.As(err, &field)) && !errors.As(err, &statement) && !isOfLog(err)
 }
 
 // The passing errors of PostgreSQL by their code or its beginning.

@@ -46,8 +46,8 @@ func TestFateOfErrors(t *testing.T) {
 		}
 	}
 	for fate, all := range map[fate][]error{
-		passing: {context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, &net.OpError{Op: "read", Err: io.EOF}},
-		unclear: {io.EOF, io.ErrUnexpectedEOF, sql.ErrTxDone},
+		passing: {&net.OpError{Op: "read", Err: io.EOF}},
+		unclear: {context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, sql.ErrTxDone},
 		final:   {errors.New("a hook's own"), sql.ErrNoRows},
 	} {
 		for _, err := range all {
@@ -60,6 +60,11 @@ func TestFateOfErrors(t *testing.T) {
 	require.Equal(t, passing, fateOf(&pgconn.PgError{Code: "0A000", Message: "cached plan must not change result type"}))
 	require.Equal(t, passing, fateOf(&saveError{&statementError{io.ErrUnexpectedEOF}}), "a connection")
 	require.Equal(t, passing, fateOf(io.EOF), "a connection")
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone} {
+		require.Equal(t, passing, fateOf(err), err)
+		require.Equal(t, passing, fateOf(&saveError{&statementError{err}}), err)
+		require.Equal(t, passing, fateOf(&saveError{&logError{err}}), err)
+	}
 	require.Nil(t, refusalOf(nil, context.Canceled))
 	require.Equal(t, &models.PushError{Code: "internal", Field: "votes", Message: broken}, refusalOf(nil, &fieldError{"votes", &pgconn.PgError{Code: "42601"}}))
 }

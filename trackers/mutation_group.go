@@ -26,9 +26,10 @@ type group struct {
 	by      Author
 	all     []Mutation
 	results []models.PushResult
-	forced  []models.PushResult // how they end, when they cannot be done; nil before that is known
-	blind   bool                // without a look at the rows
-	against map[*Mutation]int64 // the version of the row with which a mutation was merged
+	forced  []models.PushResult   // how they end, when they cannot be done; nil before that is known
+	begun   bool                  // the database took its first statement
+	blind   bool                  // without a look at the rows
+	against map[*Mutation][]int64 // of each conflict of a mutation the version of the row that it was with
 	tx      *gorm.DB
 	pool    gorm.ConnPool
 	now     time.Time
@@ -48,19 +49,21 @@ const atAll = -1
 func (v *verdict) Error() string { return string(v.result.Status) }
 
 // pushGroup runs a group until it has results. What cannot be done is undone with
-// its transaction, and another one stores the refusals.
-func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models.PushResult {
+// its transaction, and another one stores the refusals. It says false if the database
+// did not let it begin: somebody else has the lock of a SQLite file, or there is no
+// connection.
+func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) (results []models.PushResult, begun bool) {
 	by.Actor = storable(by.Actor)
-	g := &group{log: l, by: by, all: all, against: map[*Mutation]int64{}}
+	g := &group{log: l, by: by, all: all, against: map[*Mutation][]int64{}}
 	if v := g.refused(); v != nil {
 		if g.forced = g.end(v); by.Unknown || !slices.ContainsFunc(all, func(m Mutation) bool { return m.lasting() }) {
-			return g.forced
+			return g.forced, true
 		}
 	}
 	for attempt := 0; ; attempt++ {
 		err := g.run(ctx)
 		if err == nil {
-			return g.results
+			return g.results, true
 		}
 		var v *verdict
 		tries := 0
@@ -71,7 +74,7 @@ func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models
 		}
 		switch {
 		case ctx.Err() != nil:
-			return g.busy()
+			return g.busy(), false
 		case attempt < tries && pause(ctx, attempt):
 		case v != nil && g.forced == nil:
 			g.settle(ctx, v)
@@ -80,7 +83,7 @@ func (l *Log) pushGroup(ctx context.Context, by Author, all []Mutation) []models
 			g.blind, attempt = true, -1
 		default: // what cannot be stored is no answer
 			l.cfg.Logger.ErrorContext(ctx, "gormsync: a push failed", "entity", all[0].Entity, "error", err)
-			return g.busy()
+			return g.busy(), g.begun || fateOf(err) == final
 		}
 	}
 }
@@ -143,8 +146,12 @@ func (g *group) busy() []models.PushResult {
 // named completes a result with what the request called it.
 func (g *group) named(i int, r models.PushResult) models.PushResult {
 	r.MutationID = g.all[i].MutationID
+	asked := g.all[i].ID
 	if r.ID == "" {
-		r.ID = g.all[i].ID
+		r.ID = asked
+	}
+	if r.ID != asked {
+		r.ClientRef = asked
 	}
 	return r
 }
@@ -162,6 +169,7 @@ func (g *group) run(ctx context.Context) (err error) {
 	if g.tx.Error != nil {
 		return g.tx.Error
 	}
+	g.begun = l.dialect == postgres // SQLite gives its lock to the first statement that writes
 	done := false
 	defer func() {
 		if !done { // an error, or a panic on its way up
@@ -189,7 +197,7 @@ func (g *group) safely(ctx context.Context, i int) (err error) {
 		if p := recover(); p != nil {
 			g.log.cfg.Logger.ErrorContext(ctx, "gormsync: the application panicked during a push, which was undone",
 				"entity", g.all[i].Entity, "panic", p, "stack", string(debug.Stack()))
-			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: refuse("internal", "", broken)}, blind: true}
+			err = &verdict{at: i, result: models.PushResult{Status: models.PushRejected, Error: refuse("internal", "", broken)}}
 		}
 	}()
 	return g.one(ctx, i)
@@ -218,12 +226,14 @@ func (g *group) one(ctx context.Context, i int) error {
 		if err := l.lockSQLite(ctx, g.pool, t); err != nil {
 			return err
 		}
+		g.begun = true
 	}
 	if m.lasting() {
 		seen, err := l.claim(ctx, g.pool, g.by, m, g.now)
 		if err != nil {
 			return err
 		}
+		g.begun = true
 		if seen != nil {
 			return g.again(ctx, i, seen)
 		}
@@ -324,9 +334,6 @@ func (g *group) again(ctx context.Context, i int, seen *models.Mutation) error {
 		if err := json.Unmarshal(seen.Error, r.Error); err != nil {
 			return fmt.Errorf("gormsync: the error of a mutation in %s is damaged: %w", g.log.tables.Mutations, err)
 		}
-	}
-	if r.ID != m.ID {
-		r.ClientRef = m.ID
 	}
 	if seen.Version >= 0 && !g.blind && m.Filter.Entity == m.Entity { // else nothing of the entity is the client's to see
 		w, err := g.open(ctx, m, seen.EntityID)

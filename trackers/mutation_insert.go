@@ -20,13 +20,49 @@ func (w *work) insert(ctx context.Context) (models.PushResult, error) {
 	return w.create(ctx, client)
 }
 
+var errNeedsID = refuse("invalid", "id", "The row needs an id; choose one.")
+
+// nameNew takes the key of a row that comes without an id from the client's fields.
+// Parts that are not among them are left to the hooks and the database.
+func (w *work) nameNew(ctx context.Context) error {
+	if w.m.Action != models.Create || w.m.ID != "" || w.databaseMakesKey() {
+		return nil
+	}
+	keys, parts, given := make([]any, len(w.p.pks)), make([]string, len(w.p.pks)), map[int]bool{}
+	for i, k := range w.p.pks {
+		raw := w.m.Data[w.p.cols[k].name]
+		if k >= w.p.visible || raw == nil || isNull(raw) {
+			continue
+		}
+		text, err := w.spell(w.p.cols[k].name, raw)
+		if err != nil {
+			return err
+		}
+		value, canonical, ok := w.p.keyPart(ctx, k, plain(text))
+		if !ok {
+			return refuse("invalid", w.p.cols[k].name, "The value does not fit the key of the table.")
+		}
+		keys[i], parts[i], given[i] = value, canonical, true
+	}
+	if w.given = given; len(given) == 0 {
+		return nil
+	}
+	if w.keys = keys; len(given) < len(keys) {
+		return nil
+	}
+	own := *w.m // what was asked for stays as it is: its hash is stored
+	own.ID = models.EncodeID(parts...)
+	w.m, w.id = &own, own.ID
+	return w.look(ctx)
+}
+
 // fieldsOfNew checks the fields of a row that is to be created. Its key is not
 // among them.
 func (w *work) fieldsOfNew(ctx context.Context) (map[string]models.JSON, error) {
 	if w.databaseMakesKey() || w.m.ID == "" { // what the client calls the row is no key
 		data := make(map[string]models.JSON, len(w.m.Data))
 		for name, raw := range w.m.Data {
-			if f := w.t.Schema.FieldsByDBName[name]; f == nil || !f.PrimaryKey || w.t.hidden[name] {
+			if i, ok := w.p.byName[name]; !ok || i >= w.p.visible || !w.p.cols[i].field.PrimaryKey {
 				data[name] = raw
 			}
 		}
@@ -61,19 +97,21 @@ func (w *work) create(ctx context.Context, fields map[string]models.JSON) (model
 		if chosen && isDuplicate(err) { // somebody made the same row just now, or one that is not the client's
 			return models.PushResult{}, w.verdictOn(w.m, err, 1)
 		}
+		if isDuplicate(err) && w.lacksKey(ctx, model, true) {
+			return models.PushResult{}, errNeedsID
+		}
 		return models.PushResult{}, &saveError{err}
 	}
-	r, err := w.created(ctx, model)
-	if !chosen && w.m.ID != "" {
-		r.ClientRef = w.m.ID
+	if by.unkept { // a trigger left it out
+		return models.PushResult{}, refuse("invalid", "", unkept)
 	}
-	return r, err
+	return w.created(ctx, model)
 }
 
 // prepare fills a new model: the key, the client's fields, and the scope if there is just one.
 func (w *work) prepare(ctx context.Context, model reflect.Value, fields map[string]models.JSON, chosen bool) error {
-	if chosen {
-		for i, k := range w.p.pks {
+	for i, k := range w.p.pks {
+		if chosen || w.given[i] {
 			if err := w.p.cols[k].field.Set(ctx, model.Elem(), w.keys[i]); err != nil {
 				return refuse("invalid", "id", "The id does not fit the key of the table.")
 			}
@@ -93,14 +131,32 @@ func (w *work) prepare(ctx context.Context, model reflect.Value, fields map[stri
 	return validate(model)
 }
 
+// lacksKey: nobody chose a part of the key. Before the row is made those that the
+// database makes are still to come.
+func (w *work) lacksKey(ctx context.Context, model reflect.Value, before bool) bool {
+	if w.m.ID != "" || w.databaseMakesKey() {
+		return false
+	}
+	for i, k := range w.p.pks {
+		f := w.p.cols[k].field
+		if _, zero := f.ValueOf(ctx, model.Elem()); zero && !w.given[i] && (!before || !f.HasDefaultValue) {
+			return true
+		}
+	}
+	return false
+}
+
 // rename takes the row's id from its model.
 func (w *work) rename(ctx context.Context, model reflect.Value) error {
 	id, err := w.p.idOf(ctx, model.Elem())
 	if err != nil {
 		return err
 	}
-	if w.keys, w.id, err = w.p.entityKey(ctx, id); err != nil {
-		return refuse("invalid", "id", "The row needs an id; choose one.")
+	if w.lacksKey(ctx, model, false) {
+		return errNeedsID
+	}
+	if w.keys, w.id, err = w.p.entityKey(ctx, id); err != nil || w.id == "" {
+		return errNeedsID
 	}
 	return nil
 }
@@ -110,14 +166,14 @@ func (w *work) created(ctx context.Context, model reflect.Value) (models.PushRes
 	if err := w.rename(ctx, model); err != nil {
 		return models.PushResult{}, err
 	}
-	if w.id == "" {
-		return models.PushResult{}, refuse("invalid", "id", "The row needs an id; choose one.")
-	}
-	if err := w.after(ctx); err != nil {
+	if err := w.look(ctx); err != nil {
 		return models.PushResult{}, err
 	}
-	if w.image == nil { // a trigger left it out
+	if w.image == nil { // it is not where it should be
 		return models.PushResult{}, refuse("invalid", "", unkept)
+	}
+	if err := w.inSight(); err != nil {
+		return models.PushResult{}, err
 	}
 	return w.answer(models.PushResult{ID: w.id, Status: models.PushApplied}), nil
 }

@@ -16,6 +16,7 @@ const maxPast = 1000
 type past struct {
 	base    map[string]models.JSON // the row as the client knew it; nil if nobody knows
 	changed map[string]Edit        // the last edit of each field since
+	others  map[string]Change      // the last change of each field by others than the client; nil if the base is not known
 	any     bool                   // anything since, as far as anybody knows
 	last    Edit                   // the newest edit since
 	before  map[string]models.JSON // the row before it was deleted, if it was; nil if nobody knows
@@ -87,6 +88,9 @@ func (w *work) changes(ctx context.Context, from int64) ([]logged, error) {
 // base itself, unless the row was never logged before them.
 func (w *work) follow(ctx context.Context, changes []logged, known bool) (past, error) {
 	h := past{changed: map[string]Edit{}, any: !known}
+	if known {
+		h.others = map[string]Change{}
+	}
 	named, err := w.namedFields(ctx, changes)
 	if err != nil {
 		return h, err
@@ -103,7 +107,7 @@ func (w *work) follow(ctx context.Context, changes []logged, known bool) (past, 
 		case i == 0 && known && *w.m.Base == c.version:
 			h.base, h.before = now, now
 		case c.move != models.MoveLeave: // the row itself comes with the next change
-			h.step(c, now, named[c.version])
+			h.step(c, now, named[c.version], w.mine)
 		}
 	}
 	if !known && w.image != nil { // whatever is not in the log may have changed as well
@@ -117,7 +121,7 @@ func (w *work) follow(ctx context.Context, changes []logged, known bool) (past, 
 }
 
 // step adds one change; now is the row after it, nil for a delete.
-func (h *past) step(c *logged, now map[string]models.JSON, named []string) {
+func (h *past) step(c *logged, now map[string]models.JSON, named []string, mine Edit) {
 	if !h.any || c.edit.after(h.last) {
 		h.last = c.edit
 	}
@@ -132,6 +136,9 @@ func (h *past) step(c *logged, now map[string]models.JSON, named []string) {
 			continue
 		}
 		h.changed[name] = c.edit
+		if h.others != nil && !mine.by(c.edit) {
+			h.others[name] = Change{c.edit, value, c.version}
+		}
 	}
 	h.before = now
 }

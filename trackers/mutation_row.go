@@ -19,12 +19,14 @@ import (
 // work is one mutation and the row that it is about, which is locked.
 type work struct {
 	*group
-	m    *Mutation
-	t    *Tracked
-	p    *plan
-	id   string // the row's entity id, spelled as the log does
-	keys []any  // its key; nil where no row can have the id
-	mine Edit
+	m     *Mutation
+	as    *Mutation // m as it came
+	t     *Tracked
+	p     *plan
+	id    string       // the row's entity id, spelled as the log does
+	keys  []any        // its key; nil where no row can have the id
+	given map[int]bool // the parts of the key that a client without an id has sent; nil for none
+	mine  Edit
 
 	image  *image  // the row in the table; nil for none. It may be marked as deleted.
 	newest *logged // its newest change; nil if it was never logged
@@ -51,7 +53,7 @@ func (g *group) open(ctx context.Context, m *Mutation, id string) (*work, error)
 	if err != nil {
 		return nil, err
 	}
-	w := &work{group: g, m: m, t: t, p: p, id: id, mine: m.edit(g.by, g.now)}
+	w := &work{group: g, m: m, as: m, t: t, p: p, id: id, mine: m.edit(g.by, g.now)}
 	if w.keys, w.id, err = p.entityKey(ctx, id); err != nil {
 		if errors.Is(err, models.ErrBadID) {
 			w.id = id
@@ -81,15 +83,23 @@ func (p *plan) entityKey(ctx context.Context, id string) (keys []any, canonical 
 	}
 	keys = make([]any, len(parts))
 	for i, k := range p.pks {
-		text, ok := p.cols[k].spelled(parts[i])
-		if ok {
-			keys[i], parts[i], ok = p.value(ctx, k, text)
-		}
-		if v := reflect.ValueOf(keys[i]); !ok || (v.CanUint() && v.Uint() > math.MaxInt64) { // no database has such a number
+		var ok bool
+		if keys[i], parts[i], ok = p.keyPart(ctx, k, parts[i]); !ok {
 			return nil, "", models.ErrBadID
 		}
 	}
 	return keys, models.EncodeID(parts...), nil
+}
+
+// keyPart turns a text into the value of a column of the key, and spells it as the log does.
+func (p *plan) keyPart(ctx context.Context, col int, text string) (value any, canonical string, ok bool) {
+	if text, ok = p.cols[col].spelled(text); ok {
+		value, canonical, ok = p.value(ctx, col, text)
+	}
+	if v := reflect.ValueOf(value); v.CanUint() && v.Uint() > math.MaxInt64 { // no database has such a number
+		return nil, "", false
+	}
+	return value, canonical, ok
 }
 
 // look reads the row and its newest change.

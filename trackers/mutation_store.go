@@ -34,7 +34,7 @@ func (l *Log) claim(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutat
 	table := l.quote(l.tables.Mutations)
 	q := &query{dialect: l.dialect}
 	q.write("INSERT INTO ", table, " (actor, client_id, mutation_id, request, entity, created_at) VALUES (", q.arg(by.Actor), ", ", q.arg(by.Client), ", ",
-		q.arg(m.MutationID), ", ", q.arg(request), ", ", q.arg(m.Entity), ", ", q.arg(now), ") ON CONFLICT DO NOTHING")
+		q.arg(m.MutationID), ", ", q.arg(request), ", ", q.arg(storable(m.Entity)), ", ", q.arg(now), ") ON CONFLICT DO NOTHING")
 	res, err := pool.ExecContext(ctx, q.sql.String(), q.args...)
 	if err != nil {
 		return nil, fmt.Errorf("gormsync: writing %s: %w", l.tables.Mutations, err)
@@ -56,9 +56,9 @@ func (l *Log) claim(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutat
 	return &seen, nil
 }
 
-// keep stores how a mutation ended; against is the version of the row with which it
-// was merged.
-func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult, against int64) error {
+// keep stores how a mutation ended; against is, of each conflict, the version of the
+// row that it was with; nil for no conflicts.
+func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutation, r *models.PushResult, against []int64) error {
 	var failure models.JSON
 	if r.Error != nil {
 		text, err := json.Marshal(r.Error)
@@ -76,7 +76,7 @@ func (l *Log) keep(ctx context.Context, pool gorm.ConnPool, by Author, m *Mutati
 		version = *r.Version
 	}
 	q := &query{dialect: l.dialect}
-	q.write("UPDATE ", l.quote(l.tables.Mutations), " SET entity_id = ", q.arg(r.ID), ", status = ", q.arg(string(r.Status)), ", version = ", q.arg(version), ", error = ", q.arg(failure), ", conflicts = ", q.arg(conflicts),
+	q.write("UPDATE ", l.quote(l.tables.Mutations), " SET entity_id = ", q.arg(storable(r.ID)), ", status = ", q.arg(string(r.Status)), ", version = ", q.arg(version), ", error = ", q.arg(failure), ", conflicts = ", q.arg(conflicts),
 		" WHERE actor = ", q.arg(by.Actor), " AND client_id = ", q.arg(by.Client), " AND mutation_id = ", q.arg(m.MutationID))
 	if _, err := pool.ExecContext(ctx, q.sql.String(), q.args...); err != nil {
 		return fmt.Errorf("gormsync: writing %s: %w", l.tables.Mutations, err)

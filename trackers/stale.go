@@ -24,9 +24,9 @@ type base struct {
 // WithBase returns a context whose changes of the model's row are made only if
 // version still is the row's newest, as VersionOf gave it; otherwise they fail with
 // ErrStale. Only the primary key of the model is read. A row that went is stale as
-// well. It may be used again for other rows, and for the same row with another
-// version; changes of rows that were not named are not bound. Changes that are
-// Untracked are bound too.
+// well; one that a condition or a trigger left out is not. It may be used again for
+// other rows, and for the same row with another version; changes of rows that were
+// not named are not bound. Changes that are Untracked are bound too.
 func WithBase(ctx context.Context, model any, version int64) context.Context {
 	return context.WithValue(ctx, baseKey{}, &base{model, version, baseOf(ctx)})
 }
@@ -83,7 +83,7 @@ func (l *Log) newestVersion(ctx context.Context, pool gorm.ConnPool, p *plan, id
 }
 
 // fresh returns ErrStale when the statement changed a row that its context binds to
-// another version, or was to change that row and found it gone. It runs before the
+// another version, or was to change that row and found it gone or changed. It runs before the
 // statement is logged, while the changed rows are locked.
 func (l *Log) fresh(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 	if b == nil {
@@ -94,8 +94,14 @@ func (l *Log) fresh(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 		return err
 	}
 	ctx := db.Statement.Context
-	for id := range bound {
-		if db.RowsAffected == 0 && p.isRow(ctx, db.Statement.ReflectValue, id) {
+	for id, version := range bound {
+		if db.RowsAffected > 0 || !p.isRow(ctx, db.Statement.ReflectValue, id) {
+			continue
+		}
+		switch remains, err := l.remains(ctx, pool, db, p, id, version); {
+		case err != nil:
+			return err
+		case !remains:
 			return stale(pool, b.entity, id)
 		}
 	}
@@ -115,6 +121,21 @@ func (l *Log) fresh(pool gorm.ConnPool, db *gorm.DB, b *batch) error {
 		}
 		return nil
 	})
+}
+
+// remains tells whether a row that a statement did not match is there as it was: then a
+// condition of the statement or a trigger left it out.
+func (l *Log) remains(ctx context.Context, pool gorm.ConnPool, db *gorm.DB, p *plan, id string, version int64) (bool, error) {
+	keys, id, err := p.entityKey(ctx, id)
+	if err != nil { // no row can have this id
+		return false, nil //nolint:nilerr // so it is not there
+	}
+	found, err := l.lockRows(ctx, bare(pool), p, []target{{key: keys, id: id}})
+	if err != nil || found[id] == nil || (p.gone(found[id]) && !db.Statement.Unscoped) {
+		return false, err
+	}
+	newest, err := l.newestVersion(ctx, bare(pool), p, id)
+	return newest == version, err
 }
 
 // boundOf gives the rows of an entity that a statement's context binds, with their
