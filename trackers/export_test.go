@@ -27,6 +27,9 @@ func (c *Changes) ExplainRead(ctx context.Context, filters []Filter, cursor mode
 	return plan + whole, err
 }
 
+// OfAll names the order of a read of all entities.
+func (c *Changes) OfAll() uint32 { return c.of(nil) }
+
 // ExplainFields tells how the database finds the fields of versions, a JSON array.
 func (f *Fields) ExplainFields(ctx context.Context, versions string) (string, error) {
 	return f.log.explain(ctx, f.fieldsQuery(versions))

@@ -61,9 +61,11 @@ func planCheck(t *testing.T, f fixture) {
 	}
 	batch := behind
 	batch.Batch = &models.Batch{To: end.From, AfterTx: 3, AfterID: 2}
+	ofAll := behind
+	ofAll.Batch = &models.Batch{To: end.From, AfterTx: 3, AfterID: 2, Of: f.log.Changes().OfAll()}
 	scoped := []trackers.Filter{{Entity: feedTasks, Scopes: []string{"red", "blue"}}}
 	for name, filters := range map[string][]trackers.Filter{"everything": nil, "an entity": feedAll(feedItems), "scopes": scoped, "several": append(feedAll(feedItems), scoped...)} {
-		for place, c := range map[string]models.Cursor{"caught up": end, "behind": behind, "in a batch": batch} {
+		for place, c := range map[string]models.Cursor{"caught up": end, "behind": behind, "in a batch": batch, "in a batch of all": ofAll} {
 			plan, err := f.log.Changes().ExplainRead(t.Context(), filters, c, 1000)
 			require.NoError(t, err)
 			planIsShort(t, plan, name+", "+place)
