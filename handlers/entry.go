@@ -29,6 +29,16 @@ type entry struct {
 	shared        atomic.Pointer[sharedFrame] // the last frame that ended with it
 }
 
+// size is about what the entry has in memory, in bytes.
+func (e *entry) size() int {
+	const rest = 512
+	n := rest + 2*len(e.json) // also in a frame
+	if e.created != nil {
+		n += 2 * len(e.created.json)
+	}
+	return n
+}
+
 // link leads to the entry before this one in the same topic.
 type link struct {
 	topic *topic

@@ -44,8 +44,11 @@ type frame struct {
 const (
 	opText   = 1
 	opBinary = 2
+	opClose  = 8
 	opPing   = 9
 	opPong   = 10
+
+	final = 0x80 // no fragment follows
 )
 
 // newFrame makes a frame of a WebSocket, whole for all who get it.
@@ -60,7 +63,7 @@ func newFrame(body []byte, binary bool) frame {
 
 // wireOf puts the head of RFC 6455 before the body of a frame that a server sends.
 func wireOf(op byte, body []byte) []byte {
-	const final, long, longest = 0x80, 126, 127
+	const long, longest = 126, 127
 	wire := append(make([]byte, 0, len(body)+10), final|op)
 	switch n := len(body); {
 	case n < long:

@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"net"
+	"time"
 )
 
 // meter is a connection that ends when the client sends much that makes no
@@ -18,6 +19,20 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
 	m.count(n)
 	return n, err
+}
+
+// Write implements net.Conn. As on a plain connection, each piece of a frame has
+// its own time.
+func (m *meter) Write(p []byte) (int, error) {
+	for at := 0; ; {
+		n, err := m.Conn.Write(p[at:min(len(p), at+piece)])
+		if at += n; err != nil || at == len(p) {
+			return at, err
+		}
+		if err := m.Conn.SetWriteDeadline(time.Now().Add(m.c.h.cfg.WriteWait)); err != nil {
+			return at, err
+		}
+	}
 }
 
 // count allows as much for the heads of fragments as for what is in them.

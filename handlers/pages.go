@@ -86,7 +86,7 @@ func (c *pageCache) enter(key string) (p *logPage, mine bool) {
 func (h *hub) joins(p *logPage) bool {
 	select {
 	case <-p.ready:
-		return p.err == nil && p.entries.Load() != nil && (p.more || p.rejoin >= h.ring.tail(h.ring.now.Load().head))
+		return p.err == nil && p.entries.Load() != nil && (p.more || p.rejoin >= h.ring.tail())
 	default:
 		return true // it is being read now
 	}

@@ -7,14 +7,21 @@ import (
 	"github.com/rhtmx/gormsync/models"
 )
 
+// ringBytes is how much the entries of a ring have in memory: of large rows it holds
+// fewer than it has slots for.
+const ringBytes = 64 << 20
+
 // ring holds the newest entries. One goroutine appends; anybody reads, without a
-// lock: a slot whose entry has another idx than expected was overwritten.
+// lock: a slot that has another entry than expected, or none, lost it.
 type ring struct {
-	mask  uint64
-	slots []atomic.Pointer[entry]
-	now   atomic.Pointer[place] // up to where transactions are whole
+	mask   uint64
+	slots  []atomic.Pointer[entry]
+	now    atomic.Pointer[place] // up to where transactions are whole
+	oldest atomic.Uint64         // the idx of the oldest entry that is there
 
 	// the hub's own, under its lock
+	most    int           // bytes
+	bytes   int           // of the entries
 	next    uint64        // the idx of the next entry
 	cursor  models.Cursor // behind it; may be amid a transaction
 	dropped atomic.Uint64 // the highest transaction that has a row no longer in the ring
@@ -32,7 +39,7 @@ func newRing(size int) *ring {
 	for n < size {
 		n *= 2
 	}
-	r := &ring{mask: uint64(n - 1), slots: make([]atomic.Pointer[entry], n)}
+	r := &ring{mask: uint64(n - 1), slots: make([]atomic.Pointer[entry], n), most: ringBytes}
 	r.now.Store(&place{})
 	return r
 }
@@ -52,6 +59,8 @@ func (r *ring) begin(c models.Cursor) {
 	for i := range r.slots {
 		r.slots[i].Store(nil)
 	}
+	r.bytes = 0
+	r.oldest.Store(r.next)
 	r.cursor = c
 	if c.From.Xmax > 0 {
 		r.dropped.Store(c.From.Xmax - 1)
@@ -62,19 +71,17 @@ func (r *ring) begin(c models.Cursor) {
 // append puts a page's entries into the ring and reports whether the last of its
 // transactions is whole.
 func (r *ring) append(p *page, link func(*entry)) (whole bool) {
-	dropped := r.dropped.Load()
 	for _, e := range p.entries {
 		e.idx = r.next
 		if e.created != nil {
 			e.created.idx = r.next
 		}
 		link(e)
-		slot := &r.slots[r.next&r.mask]
-		if old := slot.Load(); old != nil {
-			dropped = max(dropped, old.tx)
-			r.dropped.Store(dropped) // before the slot: who finds the new entry knows what is lost
+		r.bytes += e.size()
+		for r.next-r.oldest.Load() == r.size() || r.bytes > r.most && r.oldest.Load() < r.next {
+			r.drop()
 		}
-		slot.Store(e)
+		r.slots[r.next&r.mask].Store(e)
 		for _, l := range e.links {
 			l.topic.head.Store(e.idx + 1)
 		}
@@ -96,13 +103,20 @@ func (r *ring) append(p *page, link func(*entry)) (whole bool) {
 	return false
 }
 
-// tail is the idx of the oldest entry that may still be there.
-func (r *ring) tail(head uint64) uint64 {
-	if head > r.size() {
-		return head - r.size()
+// drop forgets the oldest entry.
+func (r *ring) drop() {
+	at := r.oldest.Load()
+	slot := &r.slots[at&r.mask]
+	if e := slot.Load(); e != nil {
+		r.dropped.Store(max(r.dropped.Load(), e.tx)) // before the slot: who misses the entry knows what is lost
+		r.bytes -= e.size()
 	}
-	return 0
+	r.oldest.Store(at + 1)
+	slot.Store(nil)
 }
+
+// tail is the idx of the oldest entry that may still be there.
+func (r *ring) tail() uint64 { return r.oldest.Load() }
 
 // find gives the place in the ring from which to go on behind a client's cursor.
 // known are the transactions that the client has beyond those before the place;
@@ -115,7 +129,7 @@ func (r *ring) find(c models.Cursor) (next uint64, known models.TxSet, ok bool) 
 	if samePlace(c, now.cursor) {
 		return now.head, known, true
 	}
-	tail := r.tail(now.head)
+	tail := min(r.tail(), now.head)
 	for idx := now.head; idx > tail; idx-- {
 		e := r.at(idx - 1)
 		if e == nil {

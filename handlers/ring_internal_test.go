@@ -235,3 +235,36 @@ func TestHubReadsAgain(t *testing.T) {
 		h.background.Wait()
 	})
 }
+
+// Of large rows the ring holds fewer than it has slots for, and always the newest.
+func TestRingIsBoundedInBytes(t *testing.T) {
+	r := newRing(8)
+	r.most = 10_000
+	put := func(n, size int) {
+		p := &page{}
+		for i := range uint64(n) {
+			p.entries = append(p.entries, &entry{tx: r.next + i + 1, json: make([]byte, size)})
+		}
+		r.append(p, func(*entry) {})
+	}
+	held := func() (n int) {
+		for idx := r.tail(); idx < r.next; idx++ {
+			require.NotNil(t, r.at(idx))
+			n++
+		}
+		return n
+	}
+	put(20, 10)
+	require.Equal(t, 8, held())
+	put(1, 3_000)
+	require.Equal(t, 7, held())
+	require.Nil(t, r.at(r.tail()-1))
+	require.EqualValues(t, r.tail(), r.dropped.Load(), "the transaction of what went last")
+	put(1, 30_000)
+	require.Equal(t, 1, held())
+	put(3, 10)
+	require.Equal(t, 3, held())
+	r.begin(models.Cursor{})
+	require.Zero(t, held())
+	require.Zero(t, r.bytes)
+}

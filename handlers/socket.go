@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 	"github.com/olahol/melody"
@@ -34,6 +35,7 @@ type closeCode struct {
 
 var (
 	closeRestart   = closeCode{1012, "The server restarts; come back in a moment."}
+	closeNoText    = closeCode{1007, "A text has to be UTF-8."}
 	closeTooLarge  = closeCode{1009, "The message is too large."}
 	closeExpired   = closeCode{4001, "The access has ended; sign in and come back."}
 	closeForbidden = closeCode{4003, "You have no access to what you follow any more."}
@@ -186,6 +188,10 @@ func (s *socket) broken(c *conn, err error) {
 // stack goes with it: that of the connection stays small.
 func (s *socket) received(c *conn, kind int, message []byte) {
 	if !c.mayGoOn() {
+		return
+	}
+	if kind == websocket.TextMessage && !utf8.Valid(message) {
+		c.fail(closeNoText)
 		return
 	}
 	done := make(chan struct{})

@@ -23,6 +23,7 @@ type wire struct {
 	shard *shard
 	lock  chan struct{} // full while somebody writes
 	until time.Time     // the deadline that gorilla set for its next write
+	ended bool          // a close frame was written, and nothing may follow it; under the lock
 }
 
 // ready has the shard ask the session for its next frame.
@@ -40,6 +41,10 @@ func (w *wire) pump() {
 		case w.lock <- struct{}{}:
 		default: // a ping is being written
 			w.later(f.wire, false)
+			return
+		}
+		if w.ended {
+			<-w.lock
 			return
 		}
 		n, err := w.shard.write(w.raw, f.wire)
@@ -63,7 +68,9 @@ func (w *wire) later(rest []byte, locked bool) {
 		until := time.Now().Add(w.c.h.cfg.WriteWait)
 		err := os.ErrDeadlineExceeded
 		if locked || w.acquire(until) {
-			err = w.put(rest, until)
+			if err = nil; locked || !w.ended {
+				err = w.put(rest, w.c.h.cfg.WriteWait)
+			}
 			<-w.lock
 		}
 		switch {
@@ -91,12 +98,19 @@ func (w *wire) acquire(until time.Time) bool {
 	}
 }
 
-// put writes all of p in time or closes the connection: what came next would come
-// amid a frame. The lock is held.
-func (w *wire) put(p []byte, until time.Time) error {
-	err := w.tcp.SetWriteDeadline(until)
-	if err == nil {
-		_, err = w.tcp.Write(p)
+// piece is how much of a frame a client has to take within WriteWait: one that reads
+// slowly gets a large row too.
+const piece = 16 << 10
+
+// put writes all of p, each piece of it in time, or closes the connection: what came
+// next would come amid a frame. The lock is held.
+func (w *wire) put(p []byte, wait time.Duration) (err error) {
+	for len(p) > 0 && err == nil {
+		n := min(len(p), piece)
+		if err = w.tcp.SetWriteDeadline(time.Now().Add(wait)); err == nil {
+			_, err = w.tcp.Write(p[:n])
+		}
+		p = p[n:]
 	}
 	if err == nil {
 		err = w.tcp.SetWriteDeadline(time.Time{}) // the shard's writes have none
@@ -112,13 +126,17 @@ func (w *wire) signal(op byte, body []byte) bool {
 	if !w.acquire(time.Now().Add(closeWait)) {
 		return false
 	}
+	if w.ended {
+		<-w.lock
+		return false
+	}
 	p := wireOf(op, body)
 	n, err := 0, error(nil)
 	if e := w.raw.Write(func(fd uintptr) bool { n, err = writeNow(fd, p); return true }); e != nil {
 		err = e
 	}
 	if err == nil && n > 0 && n < len(p) { // the rest has to come before anything else
-		err = w.put(p[n:], time.Now().Add(closeWait))
+		err = w.put(p[n:], closeWait)
 	}
 	<-w.lock
 	return err == nil && n > 0
@@ -150,7 +168,12 @@ func (w *wire) Write(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	defer func() { <-w.lock }()
-	if err := w.put(p, w.until); err != nil {
+	w.ended = w.ended || (len(p) > 0 && p[0] == final|opClose)
+	wait := w.c.h.cfg.WriteWait
+	if !w.until.IsZero() {
+		wait = time.Until(w.until)
+	}
+	if err := w.put(p, wait); err != nil {
 		return 0, err
 	}
 	return len(p), nil

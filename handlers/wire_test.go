@@ -1,7 +1,12 @@
 package handlers_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +105,9 @@ func TestCloseCodes(t *testing.T) {
 		s := dial()
 		s.send(strings.Repeat("x", 1<<20))
 		require.Equal(t, 1009, s.code())
+		s = dial()
+		s.send(`{"type":"ping` + "\xff" + `"}`)
+		require.Equal(t, 1007, s.code())
 		require.Equal(t, 4029, floodOver(dial(), func(s ws) error { return s.WriteMessage(websocket.PongMessage, nil) }))
 		require.Equal(t, 4029, floodOver(dial(), emptyFragments()))
 		s = dial()
@@ -109,6 +117,105 @@ func TestCloseCodes(t *testing.T) {
 		require.NoError(t, a.sync.Close(t.Context()))
 		require.Equal(t, 1012, s.code())
 	})
+}
+
+// reader is a client's connection that takes its time over each read, and keeps
+// what it read.
+type reader struct {
+	net.Conn
+	pause time.Duration
+	read  *bytes.Buffer
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	time.Sleep(r.pause)
+	n, err := r.Conn.Read(p[:min(len(p), 8<<10)])
+	r.read.Write(p[:n])
+	return n, err
+}
+
+// readBy has the application's clients read in that way.
+func (a *app) readBy(t *testing.T, pause time.Duration) *bytes.Buffer {
+	t.Helper()
+	r := &reader{pause: pause, read: &bytes.Buffer{}}
+	a.dialer.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		r.Conn = conn
+		return r, conn.(*net.TCPConn).SetReadBuffer(32 << 10)
+	}
+	return r.read
+}
+
+// A client that reads slowly, but reads, gets a row for which the time of a message
+// would not do.
+func TestSlowReaderGetsLargeRow(t *testing.T) {
+	eachTransport(t, func(t *testing.T, d *dbtest.DB, start starter) {
+		t.Helper()
+		const size, wait = 3 << 19, time.Second
+		a := start(t, d, func(c *gormsync.Config, _ *echo.Echo) { c.WriteWait = wait })
+		read := a.readBy(t, 10*time.Millisecond)
+		s := a.dial(t, "/sync/ws", nil)
+		s.subscribe("")
+		a.save(t, Todo{ID: "large", Title: strings.Repeat("x", size)})
+		began := time.Now()
+		require.Equal(t, "large", s.nextWithin(time.Minute).Change.EntityID)
+		require.Greater(t, read.Len(), size)
+		require.Greater(t, time.Since(began), wait, "it was not slow")
+	})
+}
+
+// Nothing comes behind the frame that closes a connection, however much is due.
+func TestNothingFollowsClose(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
+		a := start(t, d, nil)
+		read := a.readBy(t, 0)
+		for round := range 20 {
+			read.Reset()
+			s := a.dial(t, "/sync/ws", nil)
+			s.subscribe("")
+			done := make(chan error)
+			go func() {
+				var rows []Todo
+				for i := range 100 {
+					rows = append(rows, Todo{ID: fmt.Sprint(i), Title: fmt.Sprint(round, strings.Repeat("x", i*100))})
+				}
+				done <- a.db.Save(&rows).Error
+			}()
+			s.next()
+			require.NoError(t, s.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second)))
+			for {
+				if _, _, err := s.ReadMessage(); err != nil {
+					break
+				}
+			}
+			_, _ = io.Copy(io.Discard, s.NetConn()) // what came behind the close, until the server hangs up
+			require.NoError(t, <-done)
+			require.Equal(t, byte(0x88), lastFrame(t, read.Bytes()))
+		}
+	})
+}
+
+// lastFrame gives the first byte of the last of the frames behind a handshake.
+func lastFrame(t *testing.T, read []byte) (first byte) {
+	t.Helper()
+	_, rest, ok := bytes.Cut(read, []byte("\r\n\r\n"))
+	require.True(t, ok)
+	for len(rest) > 0 {
+		first = rest[0]
+		head, n := 2, int(rest[1])
+		switch n {
+		case 126:
+			head, n = 4, int(binary.BigEndian.Uint16(rest[2:]))
+		case 127:
+			head, n = 10, int(binary.BigEndian.Uint64(rest[2:]))
+		}
+		require.LessOrEqual(t, head+n, len(rest))
+		rest = rest[head+n:]
+	}
+	return first
 }
 
 // floodOver sends until the server has had enough.
