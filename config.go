@@ -94,11 +94,12 @@ type Config struct {
 	// Authorize see a GET request with the headers with which it connected.
 	// Defaults to 5 min.
 	Reauthorize time.Duration
-	// WriteWait is how long a live connection may take for one message before it
-	// is cut. Defaults to 10 s.
+	// WriteWait is how long a live connection may take for each 16 KiB of a message
+	// before it is cut. Defaults to 10 s.
 	WriteWait time.Duration
 	// Ring is how many of the newest changes are held in memory for live clients;
-	// those who are further behind read the log. Defaults to 8192.
+	// those who are further behind read the log. Of large rows it holds fewer: what it
+	// has takes 64 MiB at most. Defaults to 8192.
 	Ring int
 	// Observer is told what delivery does; package metrics has one for Prometheus. Defaults to
 	// nobody.

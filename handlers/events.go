@@ -150,12 +150,20 @@ func retryLine(d time.Duration) []byte {
 	return append(strconv.AppendInt([]byte("retry: "), d.Milliseconds(), 10), "\n\n"...)
 }
 
-// put writes and flushes in time; false when the client is gone or too slow.
+// put writes and flushes, each piece in time; false when the client is gone or too
+// slow.
 func (st *eventStream) put(b []byte) bool {
-	_ = st.rc.SetWriteDeadline(time.Now().Add(st.h.cfg.WriteWait)) // plain has tried it
-	_, err := st.w.Write(b)
-	if err == nil {
-		err = st.rc.Flush()
+	var err error
+	for len(b) > 0 && err == nil {
+		n, wait := min(len(b), piece), st.h.cfg.WriteWait
+		if len(st.ends) > 0 {
+			wait = closeWait
+		}
+		_ = st.rc.SetWriteDeadline(time.Now().Add(wait)) // plain has tried it
+		if _, err = st.w.Write(b[:n]); err == nil {
+			err = st.rc.Flush()
+		}
+		b = b[n:]
 	}
 	if err == nil {
 		err = st.rc.SetWriteDeadline(time.Time{})

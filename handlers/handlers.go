@@ -35,10 +35,11 @@ type Config struct {
 	// Reauthorize is how often Authorize is asked again for a live connection, at
 	// the latest when its Access expires. Defaults to 5 min.
 	Reauthorize time.Duration
-	// WriteWait is how long a connection may take for one frame before it is cut.
-	// Defaults to 10 s.
+	// WriteWait is how long a connection may take for each 16 KiB of a frame before
+	// it is cut. Defaults to 10 s.
 	WriteWait time.Duration
-	// Ring is how many of the newest changes are held in memory. Defaults to 8192.
+	// Ring is how many of the newest changes are held in memory, in 64 MiB at most.
+	// Defaults to 8192.
 	Ring int
 	// Observer is told what happens, for metrics. Defaults to nobody.
 	Observer Observer
