@@ -259,7 +259,7 @@ func TestRingIsBoundedInBytes(t *testing.T) {
 	put(1, 3_000)
 	require.Equal(t, 7, held())
 	require.Nil(t, r.at(r.tail()-1))
-	require.EqualValues(t, r.tail(), r.dropped.Load(), "the transaction of what went last")
+	require.Equal(t, r.tail(), r.dropped.Load(), "the transaction of what went last")
 	put(1, 30_000)
 	require.Equal(t, 1, held())
 	put(3, 10)

@@ -128,7 +128,7 @@ type reader struct {
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	time.Sleep(r.pause)
+	<-time.After(r.pause)
 	n, err := r.Conn.Read(p[:min(len(p), 8<<10)])
 	r.read.Write(p[:n])
 	return n, err
