@@ -100,6 +100,7 @@ test('the server goes away: the list goes on, survives a reload, and is brought 
   const page = await openWindow();
   await add(page, 'Before');
   await row(page, 'Before').waitFor();
+  await page.getByText('waiting').waitFor({ state: 'hidden' }); // the server has it
   await page.evaluate('navigator.serviceWorker.ready');
   expect(await program.stop()).toBe(0);
   await says(page, 'Offline');
@@ -182,7 +183,7 @@ test('the server is killed again and again while two people add to-dos: each is 
   const todos = (await (await fetch(`${program.url}/todos.json`)).json()) as { title: string }[];
   expect(todos.map((todo) => todo.title).sort()).toEqual([...titles].sort());
   for (const page of pages) await expect.poll(() => page.locator('.todo[data-id]').count()).toBe(titles.length);
-});
+}, 180_000);
 
 test('behind a proxy that refuses WebSockets the list is live all the same', async () => {
   const proxy = await noUpgrades(Number(new URL(program.url).port));
