@@ -43,6 +43,7 @@ func (s *session) subscribe(r request) {
 	s.end()
 	s.sub, s.form = sub, r.form
 	begin := s.start(sub, r.spans, now)
+	begin.Covers = coversOf(without(r.filters, r.reset))
 	if !r.form.events {
 		s.replies = append(s.replies, r.form.compressed(subscribedFrame(v.names, begin)))
 	}
@@ -54,6 +55,12 @@ func (s *session) subscribe(r request) {
 		s.resetFor(sub, r.reset, reason)
 	}
 	s.pump()
+}
+
+// without leaves out the entities that have to be taken anew: a client that breaks
+// off before it has them must not go on as if it had.
+func without(filters []trackers.Filter, entities []string) []trackers.Filter {
+	return slices.DeleteFunc(slices.Clone(filters), func(f trackers.Filter) bool { return slices.Contains(entities, f.Entity) })
 }
 
 // start sets where a subscription begins, and gives the cursor from which a client

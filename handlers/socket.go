@@ -147,7 +147,7 @@ func (s *socket) shake(c *conn, tcp *net.TCPConn, r *http.Request, header http.H
 	})
 	c.ws.SetPingHandler(func(data string) error {
 		if c.mayGoOn() {
-			w.signal(opPong, []byte(data))
+			w.pong([]byte(data))
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,9 +22,10 @@ type wire struct {
 	tcp   *net.TCPConn
 	raw   syscall.RawConn
 	shard *shard
-	lock  chan struct{} // full while somebody writes
-	until time.Time     // the deadline that gorilla set for its next write
-	ended bool          // a close frame was written, and nothing may follow it; under the lock
+	lock  chan struct{}          // full while somebody writes
+	until time.Time              // the deadline that gorilla set for its next write
+	ended bool                   // a close frame was written, and nothing may follow it; under the lock
+	owed  atomic.Pointer[[]byte] // the pong for the last ping, until somebody has written it
 }
 
 // ready has the shard ask the session for its next frame.
@@ -44,7 +46,7 @@ func (w *wire) pump() {
 			return
 		}
 		if w.ended {
-			<-w.lock
+			w.release()
 			return
 		}
 		n, err := w.shard.write(w.raw, f.wire)
@@ -52,7 +54,7 @@ func (w *wire) pump() {
 			w.later(f.wire[n:], true)
 			return
 		}
-		<-w.lock
+		w.release()
 		if err != nil {
 			_ = w.tcp.Close() // its reader hears of it
 			return
@@ -71,7 +73,7 @@ func (w *wire) later(rest []byte, locked bool) {
 			if err = nil; locked || !w.ended {
 				err = w.put(rest, w.c.h.cfg.WriteWait)
 			}
-			<-w.lock
+			w.release()
 		}
 		switch {
 		case err == nil:
@@ -121,24 +123,64 @@ func (w *wire) put(p []byte, wait time.Duration) (err error) {
 	return err
 }
 
-// signal writes a ping or a pong unless the client does not read; then it is false.
-func (w *wire) signal(op byte, body []byte) bool {
+// release lets others write, and writes the pong that was left to whoever wrote.
+func (w *wire) release() {
+	<-w.lock
+	w.answer()
+}
+
+// pong answers a ping, in any case the last one: while a client does not take what
+// it gets, earlier ones go without answer (RFC 6455, 5.5.3).
+func (w *wire) pong(body []byte) {
+	p := wireOf(opPong, body)
+	w.owed.Store(&p)
+	w.answer()
+}
+
+func (w *wire) answer() {
+	for w.owed.Load() != nil {
+		select {
+		case w.lock <- struct{}{}:
+		default: // who writes looks afterwards
+			return
+		}
+		if p := w.owed.Swap(nil); p != nil && !w.ended {
+			n, err := w.now(*p)
+			if err == nil && n < len(*p) {
+				w.later((*p)[n:], true)
+				return
+			}
+			if err != nil {
+				_ = w.tcp.Close() // its reader hears of it
+			}
+		}
+		<-w.lock
+	}
+}
+
+// now gives the kernel as much of p as it takes. The lock is held.
+func (w *wire) now(p []byte) (n int, err error) {
+	if e := w.raw.Write(func(fd uintptr) bool { n, err = writeNow(fd, p); return true }); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// ping asks the client whether it is there, unless it does not read; then it is
+// false.
+func (w *wire) ping() bool {
 	if !w.acquire(time.Now().Add(closeWait)) {
 		return false
 	}
+	defer w.release()
 	if w.ended {
-		<-w.lock
 		return false
 	}
-	p := wireOf(op, body)
-	n, err := 0, error(nil)
-	if e := w.raw.Write(func(fd uintptr) bool { n, err = writeNow(fd, p); return true }); e != nil {
-		err = e
-	}
+	p := wireOf(opPing, nil)
+	n, err := w.now(p)
 	if err == nil && n > 0 && n < len(p) { // the rest has to come before anything else
 		err = w.put(p[n:], closeWait)
 	}
-	<-w.lock
 	return err == nil && n > 0
 }
 
@@ -158,7 +200,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.count(n)
 			return n, err
 		}
-		asked = w.signal(opPing, nil)
+		asked = w.ping()
 	}
 }
 
@@ -167,7 +209,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	if !w.acquire(w.until) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	defer func() { <-w.lock }()
+	defer w.release()
 	w.ended = w.ended || (len(p) > 0 && p[0] == final|opClose)
 	wait := w.c.h.cfg.WriteWait
 	if !w.until.IsZero() {

@@ -33,6 +33,7 @@ type feedLoad struct {
 	prepared chan string
 
 	commits, aborts, errors, locked, savepoints, back, long, twoPhase, twoPhaseBack atomic.Int64
+	slowest                                                                         atomic.Int64 // the longest transaction, in nanoseconds
 }
 
 func newFeedLoad(t *testing.T, f fixture, random func(uint64) *rand.Rand) *feedLoad {
@@ -95,6 +96,12 @@ func (l *feedLoad) end(t *testing.T) {
 	}
 }
 
+func (l *feedLoad) took(d time.Duration) {
+	for most := l.slowest.Load(); int64(d) > most && !l.slowest.CompareAndSwap(most, int64(d)); {
+		most = l.slowest.Load()
+	}
+}
+
 func (l *feedLoad) stopped() bool {
 	select {
 	case <-l.stop:
@@ -126,7 +133,10 @@ func (l *feedLoad) write(rnd *rand.Rand, w int, long bool) {
 		first = 1000 + 100*w
 	}
 	for n := 0; !l.stopped(); n++ {
-		switch err := l.transaction(rnd, fmt.Sprintf("%d-%d", w, n), first, long); {
+		begun := time.Now()
+		err := l.transaction(rnd, fmt.Sprintf("%d-%d", w, n), first, long)
+		l.took(time.Since(begun))
+		switch {
 		case err == nil:
 			l.commits.Add(1)
 		case errors.Is(err, errAbort):
