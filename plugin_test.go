@@ -313,10 +313,14 @@ func TestBadInput(t *testing.T) {
 			require.Equal(t, "error", f.Type, message)
 			require.Equal(t, code, f.Code, message)
 		}
-		for _, since := range []string{foreign(good.Cursor), "0", "42"} {
+		for since, reset := range map[string]bool{foreign(good.Cursor): true, "42": true, "0": false, "": false} {
 			s.send(fmt.Sprintf(`{"type":"subscribe","entities":["todos"],"since":%q}`, since))
-			require.Equal(t, "subscribed", s.next().Type)
-			require.Equal(t, "reset", s.next().Type)
+			require.Equal(t, "subscribed", s.next().Type, since)
+			if reset {
+				require.Equal(t, "reset", s.next().Type, since)
+			}
+			s.send(`{"type":"ping"}`)
+			require.Equal(t, "pong", s.next().Type, since)
 		}
 	})
 }
