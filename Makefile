@@ -82,6 +82,7 @@ soak: setup ## Torture, crashes and fuzzing for about half an hour (FOR=60s, FUZ
 	$(GO) test -race -timeout 60m -run 'TestPushUnderLoad|TestPushSurvivesKills|TestPushAnyValues|TestPushFieldsConverge' ./handlers -push.mutations=500 -push.kills=20 -rapid.checks=5000
 	GO=$(GO) FUZZ=$(FUZZ) scripts/fuzz.sh
 	SEEDS=$$(seq -s, 1 $(or $(SEEDS),100)) $(NPM) exec -- vitest run --root client test/browser/random.test.ts
+	EDITS=10000 $(NPM) exec -- vitest run --root client test/browser/storage.test.ts
 
 .PHONY: bench
 bench: ## Measure: tables of medians and ratios (ROUNDS=31, RTT=1ms)

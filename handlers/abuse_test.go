@@ -75,9 +75,9 @@ func largeFrames(t *testing.T, a *app) {
 
 func gzipBombs(t *testing.T, a *app) {
 	t.Helper()
-	bomb := gzipped(t, bytes.Repeat([]byte{'['}, 32<<20))
+	bomb := gzipped(t, bytes.Repeat([]byte{'['}, 16<<20))
 	require.Less(t, len(bomb), 64<<10)
-	for range 8 {
+	for range 4 {
 		s := a.dial(t, "/sync/ws", nil)
 		require.NoError(t, s.WriteMessage(websocket.BinaryMessage, bomb))
 		require.Equal(t, 1009, s.code())

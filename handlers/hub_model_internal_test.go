@@ -44,12 +44,12 @@ func hubModel(t *testing.T, d *dbtest.DB, seed uint64) {
 	stop := make(chan struct{})
 	var clients []*modelClient
 	var running sync.WaitGroup
-	for n := range 24 {
+	for n := range 16 {
 		c := newModelClient(t, w, random(1000+uint64(n)))
 		clients = append(clients, c)
 		running.Go(func() { c.live(t, stop) })
 	}
-	w.load(t, 4, 70, random)
+	w.load(t, 4, 50, random)
 	close(stop)
 	done := make(chan struct{})
 	go func() {

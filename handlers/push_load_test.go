@@ -22,7 +22,7 @@ import (
 	"github.com/rhtmx/gormsync/trackers"
 )
 
-var pushMutations = flag.Int("push.mutations", 100, "mutations of each of the 8 clients in the load test of pushes")
+var pushMutations = flag.Int("push.mutations", 60, "mutations of each of the 8 clients in the load test of pushes")
 
 var loadEntities = []gormsync.Entity{
 	{Model: &Task{}, FieldLog: true, Writable: true},

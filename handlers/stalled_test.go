@@ -31,11 +31,11 @@ var (
 // connection, and so does one that follows by server-sent events.
 func TestStalledReader(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.DB) {
-		const changes = 120
+		const changes = 60
 		a := start(t, d, func(c *gormsync.Config, _ *echo.Echo) {
-			c.Ring, c.WriteWait, c.Limits.Connections = 64, time.Minute, -1
+			c.Ring, c.WriteWait, c.Limits.Connections = 32, time.Minute, -1
 		})
-		title := strings.Repeat("x", 2000)
+		title := strings.Repeat("x", 4000)
 		stalled := a.dial(t, "/sync/ws", nil)
 		stalled.subscribe("")
 		require.NoError(t, stalled.UnderlyingConn().(*net.TCPConn).SetReadBuffer(8<<10)) // the kernel must not read for it
@@ -62,7 +62,7 @@ func TestStalledReader(t *testing.T) {
 		require.EqualValues(t, *stalledReaders, complete.Load())
 		after := heap()
 		require.Less(t, after-idle, 24, "MiB more")
-		t.Logf("heap: %d MiB before, %d with %d clients, %d after %d changes of 2 kB with two that do not read", before, idle, *stalledReaders, after, changes)
+		t.Logf("heap: %d MiB before, %d with %d clients, %d after %d changes of 4 kB with two that do not read", before, idle, *stalledReaders, after, changes)
 
 		require.NoError(t, stalled.UnderlyingConn().(*net.TCPConn).SetReadBuffer(1<<20))
 		for i := range changes { // after long silence TCP asks ever more rarely whether there is room again
@@ -163,7 +163,7 @@ func TestKilledAndReconnected(t *testing.T) {
 		k.cursor = s.subscribe("").Cursor
 		require.NoError(t, s.Close())
 		for range *kills {
-			k.connect(t, 1+rand.IntN(20))
+			k.connect(t, 1+rand.IntN(10))
 		}
 		close(stop)
 		writers.Wait()

@@ -36,7 +36,7 @@ type child struct {
 
 const (
 	goroutines = 8
-	rounds     = 200
+	rounds     = 120
 )
 
 var counters = []trackers.Entity{{Model: &counter{}, FieldLog: true}}

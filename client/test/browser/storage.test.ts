@@ -218,8 +218,8 @@ test('edits that could not be stored are not lost when storage works again', asy
   expect(server.row('kept')).not.toBeNull();
 });
 
-test('ten thousand edits made offline are stored, survive a reload and are sent, without going through all of them for each', async () => {
-  const count = 10_000;
+test('thousands of edits made offline are stored, survive a reload and are sent, without going through all of them for each', async () => {
+  const count = Number(process.env.EDITS ?? 2_000);
   await context.addInitScript(() => {
     window.reads = 0; // stored edits that the page read
     const getAll = IDBObjectStore.prototype.getAll;
@@ -237,7 +237,7 @@ test('ten thousand edits made offline are stored, survive a reload and are sent,
     await Promise.all(Array.from({ length: count }, (_, i) => todos.insert({ id: `n${i}`, title: 'made offline' }).persisted));
   }, count);
   expect(await page.evaluate(() => counts.length), 'one event for each edit').toBe(count);
-  expect(await page.evaluate(() => reads), 'storing an edit does not read the others').toBeLessThan(count * 50); // reading all for each is count * 5,000
+  expect(await page.evaluate(() => reads), 'storing an edit does not read the others').toBeLessThan(count * 50); // reading all for each is count * count / 2
   await page.reload();
   await page.evaluate(() => gormsync.ready);
   expect(await pending(page)).toBe(count);
