@@ -20,7 +20,7 @@ func (w *copyWork) takeTarget(ctx context.Context) error {
 			return fmt.Errorf("migrate: preparing the target: %w", err)
 		}
 	}
-	key := "(hashtextextended('gormsync copy ' || " + literal(w.logs.Copy) + ", 0))"
+	key := "(hashtextextended('gormsync copy ' || current_schema() || '.' || " + literal(w.logs.Copy) + ", 0))"
 	var mine bool
 	err := w.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock"+key).Scan(&mine)
 	if err == nil && !mine {
