@@ -43,7 +43,7 @@ func (s *session) subscribe(r request) {
 	s.end()
 	s.sub, s.form = sub, r.form
 	begin := s.start(sub, r.spans, now)
-	begin.Covers = coversOf(without(r.filters, r.reset))
+	begin.Covers = r.covered(begin.Covers)
 	if !r.form.events {
 		s.replies = append(s.replies, r.form.compressed(subscribedFrame(v.names, begin)))
 	}
@@ -57,10 +57,16 @@ func (s *session) subscribe(r request) {
 	s.pump()
 }
 
-// without leaves out the entities that have to be taken anew: a client that breaks
+// covered leaves out the entities that have to be taken anew: a client that breaks
 // off before it has them must not go on as if it had.
-func without(filters []trackers.Filter, entities []string) []trackers.Filter {
-	return slices.DeleteFunc(slices.Clone(filters), func(f trackers.Filter) bool { return slices.Contains(entities, f.Entity) })
+func (r *request) covered(covers []models.Cover) []models.Cover {
+	covers = slices.Clone(covers)
+	for _, f := range r.filters {
+		if slices.Contains(r.reset, f.Entity) {
+			covers = slices.DeleteFunc(covers, func(v models.Cover) bool { return v == f.Cover() })
+		}
+	}
+	return covers
 }
 
 // start sets where a subscription begins, and gives the cursor from which a client
