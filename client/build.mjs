@@ -18,12 +18,12 @@ async function bundle(entry, options) {
 }
 
 // Names that only the bundle itself uses: no caller, no message to another tab and nothing that is stored has them.
-const inner = /^(alone|apply|changed|clientID|edit|everything|failures|follow|forget|gone|held|kick|known|lead|machine|moved|nudge|outcome|page|received|refresh|refuse|resign|run|settle|shared|snapshots|table|tell|verdict|wasLive|written)$/;
+const inner = /^(alone|apply|changed|clientID|edit|emit|entry|everything|failures|follow|forget|gone|held|kick|known|lead|leave|machine|moved|nudge|outcome|page|post|received|refresh|refuse|resign|run|settle|shared|snapshots|stored|table|tell|verdict|wasLive|written)$/;
 
 /** small minifies again, which takes another 3 %: esbuild alone ends over the limit. */
 async function small(script) {
-  const compress = { passes: 5, keep_fargs: false, unsafe_arrows: true, unsafe_methods: true, conditionals: false, if_return: false };
-  const { code } = await minify(script, { ecma: 2022, module: true, compress, mangle: { properties: { regex: inner } }, format: { comments: /^!/ } });
+  const compress = { passes: 5, keep_fargs: false, unsafe_arrows: true, unsafe_methods: true, pure_getters: true };
+  const { code } = await minify(script, { ecma: 2022, module: true, compress, mangle: { properties: { regex: inner, builtins: true } }, format: { comments: /^!/ } });
   return `${code}\n`;
 }
 

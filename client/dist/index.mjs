@@ -52,6 +52,14 @@ function settleOne(to, entry, behind, { id, status: status2, version, data, conf
 
 // src/rows.ts
 var same = (a, b) => a === b || !!a && !!b && Object.keys(a).length === Object.keys(b).length && Object.keys(a).every((key) => a[key] === b[key] || JSON.stringify(a[key]) === JSON.stringify(b[key]));
+function newest(rows) {
+  const last = /* @__PURE__ */ new Map();
+  for (const row of rows) {
+    const key = `${row.entity} ${row.id}`;
+    if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
+  }
+  return [...last.values()];
+}
 var Rows = class {
   #held = /* @__PURE__ */ new Map();
   #edits = [];
@@ -132,26 +140,25 @@ function result(request) {
     request.onerror = () => failed(request.error);
   });
 }
-function complete(tx) {
-  return new Promise((done, failed) => {
-    tx.oncomplete = () => done();
-    tx.onabort = () => failed(tx.error);
-  });
+var readLog = async (tx) => (await result(tx.objectStore(rowsStore).getAll())).flat();
+function append(log, rows) {
+  for (let at = 0; at < rows.length; at += 100) log.add(rows.slice(at, at + 100));
 }
 function newStore(name, memory) {
   let connection;
+  let room = 0;
   async function open() {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       const db2 = request.result;
-      const rows = db2.createObjectStore(rowsStore, { keyPath: ["entity", "id"] });
+      const log = db2.createObjectStore(rowsStore, { autoIncrement: true });
       const outbox = db2.createObjectStore(outboxStore, { keyPath: "seq", autoIncrement: true });
       outbox.createIndex("row", ["entity", "id"]);
       const meta = db2.createObjectStore(metaStore);
       for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
       meta.put(memory.clientID, "client_id");
       if (!store.rows) return;
-      for (const row of memory.everything().rows) rows.put(row);
+      append(log, memory.everything().rows);
       meta.put(memory.cursors, "cursors");
     };
     const db = await result(request);
@@ -176,10 +183,14 @@ function newStore(name, memory) {
       return work(await (connection = open()));
     }
   }
-  async function write(names, work, durability = "default") {
+  async function write(work, options) {
     const once = () => run(async (db) => {
-      const tx = db.transaction(names, "readwrite", { durability });
-      await Promise.all([complete(tx), work(tx)]);
+      const tx = db.transaction(all, "readwrite", options);
+      const complete = new Promise((done, failed) => {
+        tx.oncomplete = done;
+        tx.onabort = () => failed(tx.error);
+      });
+      await Promise.all([complete, work(tx)]);
     });
     try {
       await once();
@@ -195,54 +206,58 @@ function newStore(name, memory) {
     close,
     load: () => run(async (db) => {
       const tx = db.transaction(all);
-      const [rows, outbox, cursors] = await Promise.all([
-        result(tx.objectStore(rowsStore).getAll()),
+      const [log, outbox, cursors] = await Promise.all([
+        readLog(tx),
         result(tx.objectStore(outboxStore).getAll()),
         result(tx.objectStore(metaStore).get("cursors"))
       ]);
+      const rows = newest(log);
+      room = 1e3 + 2 * rows.length - log.length;
       return { rows, outbox, cursors: cursors ?? {} };
     }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
     has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
-    clientID: (make) => run(async (db) => {
-      const tx = db.transaction(metaStore, "readwrite");
-      const meta = tx.objectStore(metaStore);
-      const id = await result(meta.get("client_id")) ?? make();
-      meta.put(id, "client_id");
-      await complete(tx);
+    async clientID(make) {
+      let id = "";
+      await write(async (tx) => {
+        const meta = tx.objectStore(metaStore);
+        id = await result(meta.get("client_id")) ?? make();
+        meta.put(id, "client_id");
+      });
       return id;
-    }),
-    async add(entry, follows) {
+    },
+    async add(entry, follows, known) {
       let added;
-      await write(follows ? all : [outboxStore], async (tx) => {
+      await write(async (tx) => {
         const outbox = tx.objectStore(outboxStore);
-        const key = [entry.entity, entry.id];
-        if (follows && !await result(outbox.index("row").count(key))) entry.client_version = (await result(tx.objectStore(rowsStore).get(key)))?.version;
+        const { entity, id } = entry;
+        if (follows && !await result(outbox.index("row").count([entity, id]))) entry.client_version = (known ?? newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id))?.version;
         added = outbox.add(entry);
-      }, "strict");
+      }, { durability: "strict" });
       entry.seq = added?.result;
     },
-    settle: (gone, moved, rows) => write(all, (tx) => {
+    settle: (gone, moved, rows) => write((tx) => {
       const outbox = tx.objectStore(outboxStore);
       for (const { seq } of gone) outbox.delete(seq);
       for (const entry of moved) outbox.put(entry);
-      if (store.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
+      if (store.rows) append(tx.objectStore(rowsStore), rows);
     }),
-    page: (rows, cursors, whole, alone) => write(all, async (tx) => {
+    page: (rows, cursors, whole, alone) => write(async (tx) => {
       if (!store.rows) return;
-      const table2 = tx.objectStore(rowsStore);
-      for (const entity of whole) table2.delete(IDBKeyRange.bound([entity], [entity, []]));
-      for (const row of rows) {
-        const key = [row.entity, row.id];
-        const held = !alone && await result(table2.get(key));
-        if (alone && !row.data) table2.delete(key);
-        else if (!held || held.version <= row.version) table2.put(row);
+      const log = tx.objectStore(rowsStore);
+      room -= rows.length;
+      if (whole.length || room < 0) {
+        const kept = (await readLog(tx)).filter(({ entity }) => !whole.includes(entity));
+        rows = newest([...kept, ...rows]).filter(({ data }) => data || !alone || memory.outbox.length);
+        room = 1e3 + rows.length;
+        log.clear();
       }
+      append(log, rows);
       const meta = tx.objectStore(metaStore);
       const stored = await result(meta.get("cursors")) ?? {};
       meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), "cursors");
     }),
-    clear: (names = all) => write(all, (tx) => {
+    clear: (names = all) => write((tx) => {
       for (const name2 of names) tx.objectStore(name2).clear();
       tx.objectStore(metaStore).delete("cursors");
     })
@@ -312,7 +327,7 @@ var Replica = class {
         const saved = this.shared && await this.#store?.load();
         if (!saved) return;
         this.cursors = saved.cursors;
-        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ["tab", "tab"]);
+        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], "tab");
         await this.#reread();
       } catch (error) {
         this.#without(error);
@@ -320,11 +335,11 @@ var Replica = class {
     });
   }
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, cursors, outbox, outcomes }) {
+  async written({ rows, whole = [], cursors, outbox, outcomes }) {
     if (rows)
       await this.#serially(async () => {
         if (cursors) this.cursors = cursors;
-        this.#put(rows, whole ?? [], ["remote", "tab"]);
+        this.#put(rows, whole, "remote", "tab");
       });
     if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
@@ -349,13 +364,13 @@ var Replica = class {
   replace(snapshots, cursors) {
     this.#batch = void 0;
     return this.#leading(async () => {
-      const whole = snapshots.map(({ entity }) => entity);
-      const rows = newest([...snapshots.flatMap(({ changes }) => changes.map(toHeld)), ...this.#pushed.filter(({ entity }) => whole.includes(entity))]);
-      await this.#page(rows, whole, cursors);
+      const rows = newest([...snapshots.flatMap(({ changes }) => changes.map(toHeld)), ...this.#pushed]);
+      await this.#page(rows, snapshots.map(({ entity }) => entity), cursors);
     });
   }
   /** apply takes changes of the feed. Those that come while the store is busy are stored together. */
   apply(changes, cursors) {
+    this.loading();
     if (this.#batch) {
       for (const change of changes) this.#batch.changes.push(change);
       this.#batch.cursors = cursors;
@@ -373,14 +388,14 @@ var Replica = class {
     const entry = { mutation_id: uuid(), entity, id, action, data, timestamp: (/* @__PURE__ */ new Date()).toISOString() };
     const table2 = this.table(entity);
     const held = table2.held(id);
-    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id);
-    if (!follows && held.data) entry.client_version = held.version;
+    const behind = this.outbox.some((e) => e.entity === entity && e.id === id);
+    if (!behind && held?.data) entry.client_version = held.version;
     const before = table2.get(id);
     this.outbox = [...this.outbox, entry];
     table2.add(entry);
     if (!same(before, table2.get(id))) this.#events.changed(entity, [id], "local");
     this.#events.pending(this.outbox.length);
-    return { entry, stored: this.#add(entry, follows) };
+    return { entry, stored: this.#add(entry, behind, held) };
   }
   /** settle takes the server's answers to pushed edits. */
   settle(sent, results) {
@@ -391,7 +406,7 @@ var Replica = class {
       await this.#store?.settle(gone, moved, own);
       const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
       const ids = new Set(gone.map((entry) => entry.mutation_id));
-      this.#put(own, [], ["local", "local"], this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
+      this.#put(own, [], "local", "local", this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
       this.#events.written({ rows: own, outbox: true, outcomes });
       outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
@@ -413,25 +428,27 @@ var Replica = class {
   /** forget empties this tab's copy. */
   forget() {
     this.cursors = {};
-    this.#put([], [...this.#tables.keys()], ["tab", "tab"], []);
+    this.#put([], [...this.#tables.keys()], "tab", "tab", []);
   }
   #without(error) {
     console.warn(`gormsync: edits do not survive this page: ${error}`);
     this.#store = void 0;
   }
-  async #add(entry, follows) {
-    await (this.#opened ?? this.open());
+  async #add(entry, behind, held) {
+    await (this.#opened ?? this.open().then(() => this.load()));
+    await this.#last;
+    const known = behind ? void 0 : this.table(entry.entity).held(entry.id);
     try {
-      if (this.#store) await this.#store.add(entry, follows);
+      if (this.#store) await this.#store.add(entry, behind || !held && (!!known || entry.action !== "create"), known);
       else entry.seq = 0;
     } catch (error) {
-      this.#put([], [], ["local", "local"], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
+      this.#put([], [], "local", "local", this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
       const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
-    this.#store?.has(entry).then((there) => there ? void 0 : this.refresh()).catch(() => {
+    this.#store?.has(entry).then((there) => there || this.refresh()).catch(() => {
     });
     this.#events.written({ outbox: true });
   }
@@ -443,8 +460,8 @@ var Replica = class {
       console.warn(`gormsync: rows are not stored: ${error}`);
     }
     this.cursors = cursors;
-    this.#put(rows, whole, ["remote", whole.length ? "remote" : "local"]);
-    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
+    this.#put(rows, whole, "remote", whole.length ? "remote" : "local");
+    this.#events.written({ rows, whole, cursors });
   }
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
@@ -452,10 +469,10 @@ var Replica = class {
     const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
-    this.#put([], [], ["tab", "tab"], [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
+    this.#put([], [], "tab", "tab", [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
   }
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
-  #put(rows, whole, [theirs, own], outbox = this.outbox) {
+  #put(rows, whole, theirs, own = theirs, outbox = this.outbox) {
     const touched = /* @__PURE__ */ new Map();
     const touch = (entity, id, source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
     const edited = outbox !== this.outbox;
@@ -492,17 +509,9 @@ var Replica = class {
   }
 };
 function toHeld({ entity, entity_id, version, action, data, client_id }) {
-  return { entity, id: entity_id, version, data: action === "delete" ? null : data, ...client_id ? { by: client_id } : {} };
+  return { entity, id: entity_id, version, data: action === "delete" ? null : data, by: client_id };
 }
 var late = () => new Promise((_, failed) => setTimeout(failed, 5e3, "no answer"));
-function newest(rows) {
-  const last = /* @__PURE__ */ new Map();
-  for (const row of rows) {
-    const key = `${row.entity} ${row.id}`;
-    if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
-  }
-  return [...last.values()];
-}
 
 // src/collection.ts
 var Collection = class {
@@ -562,8 +571,8 @@ function changesOf(frame) {
 }
 var url = ({ base, user }, route, query = {}) => `${base}/sync${route}?${new URLSearchParams({ ...query, ...user && { user } })}`;
 var snapshotURL = (at, entity) => url(at, `/${encodeURIComponent(entity)}`);
-var pullURL = (at, entities, since) => url(at, "", { entities: entities.join(), since });
-var eventsURL = (at, entities, since) => url(at, "/events", { entities: entities.join(), since });
+var pullURL = (at, entities, since, route = "") => url(at, route, { entities: entities.join(), since });
+var eventsURL = (at, entities, since) => pullURL(at, entities, since, "/events");
 var pushURL = (at) => url(at, "");
 var socketURL = (at) => url(at, "/ws").replace(/^http/, "ws");
 function judgeClose(code) {
@@ -587,8 +596,6 @@ var LoadError = class extends Error {
     this.verdict = verdict;
     this.status = status2;
   }
-  verdict;
-  status;
 };
 async function ask(url2, init) {
   const response = await fetch(url2, { cache: "no-store", ...init });
@@ -717,7 +724,7 @@ function newFollower(at, receiver) {
   let machine = initial;
   let timer;
   let link;
-  let loading = new AbortController();
+  let loading;
   let cursors = {};
   let begun = [];
   function on(event) {
@@ -734,7 +741,7 @@ function newFollower(at, receiver) {
   }
   const effects = {
     drop() {
-      loading.abort();
+      loading?.abort();
       link?.close();
       begun = [];
     },
@@ -825,7 +832,7 @@ function newPusher(at, replica, refused) {
   let failures = 0;
   let limit = most;
   let timer;
-  let request = new AbortController();
+  let request;
   const kick = () => {
     clearTimeout(timer);
     timer = void 0;
@@ -884,7 +891,7 @@ function newPusher(at, replica, refused) {
     },
     stop() {
       on = false;
-      request.abort();
+      request?.abort();
     }
   };
 }
@@ -894,9 +901,8 @@ function newTabs(name, on) {
   const { locks } = navigator;
   let leader = false;
   let channel;
-  let wanted = new AbortController();
-  let release = () => {
-  };
+  let wanted;
+  let release;
   function lead(alone) {
     leader = true;
     on.lead(alone);
@@ -922,13 +928,13 @@ function newTabs(name, on) {
       });
     },
     async leave() {
-      wanted.abort();
+      wanted?.abort();
       channel?.close();
       channel = void 0;
       if (!leader) return;
       leader = false;
       await on.resign();
-      release();
+      release?.();
     },
     async alone(job) {
       await (locks ? locks.request(name, job) : job());
@@ -956,8 +962,7 @@ var Client = class {
   #asked = false;
   #pending;
   #started;
-  #ready = () => {
-  };
+  #ready;
   /** Fulfilled when the rows that the browser had stored are there. */
   ready = new Promise((done) => this.#ready = done);
   /** @internal createClient checks the options. */
@@ -1127,7 +1132,7 @@ function fieldsOf(form) {
     const { checked, valueAsNumber } = field;
     if (!name || field.matches(":disabled") || /^(submit|button|reset|image|file)$/.test(type)) continue;
     if (type === "checkbox") row[name] = checked;
-    else if (type === "number" || type === "range") row[name] = value === "" ? null : valueAsNumber;
+    else if (/^(number|range)$/.test(type)) row[name] = value === "" ? null : valueAsNumber;
     else if (type !== "radio" || checked) row[name] = value;
   }
   return row;

@@ -70,7 +70,7 @@ export class Client {
   #asked = false;
   #pending: number | undefined;
   #started: AbortController | undefined;
-  #ready = () => {};
+  #ready!: () => void;
   /** Fulfilled when the rows that the browser had stored are there. */
   readonly ready = new Promise<void>((done) => (this.#ready = done));
 

@@ -37,7 +37,7 @@ export function newFollower(at: Address, receiver: Receiver): Follower {
   let machine = initial;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let link: Link | undefined;
-  let loading = new AbortController();
+  let loading: AbortController | undefined;
   let cursors: Cursors = {};
   let begun: Change[] = []; // of a transaction that spans frames
 
@@ -56,7 +56,7 @@ export function newFollower(at: Address, receiver: Receiver): Follower {
 
   const effects: Record<Effect, () => void> = {
     drop() {
-      loading.abort();
+      loading?.abort();
       link?.close();
       begun = [];
     },

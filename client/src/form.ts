@@ -11,7 +11,7 @@ export function fieldsOf(form: HTMLFormElement): Row {
     const { checked, valueAsNumber } = field as HTMLInputElement;
     if (!name || field.matches(':disabled') || /^(submit|button|reset|image|file)$/.test(type)) continue;
     if (type === 'checkbox') row[name] = checked;
-    else if (type === 'number' || type === 'range') row[name] = value === '' ? null : valueAsNumber;
+    else if (/^(number|range)$/.test(type)) row[name] = value === '' ? null : valueAsNumber;
     else if (type !== 'radio' || checked) row[name] = value;
   }
   return row;

@@ -2,8 +2,13 @@ import { judgeStatus, pullURL, snapshotURL, type Address, type Snapshot } from '
 
 /** LoadError is an answer that could not be had, and what that means for the follower. */
 export class LoadError extends Error {
-  constructor(readonly verdict: 'failed' | 'refused' | 'reset', message: string, readonly status = 0) {
+  declare readonly verdict: 'failed' | 'refused' | 'reset';
+  declare readonly status: number;
+
+  constructor(verdict: LoadError['verdict'], message: string, status = 0) {
     super(message);
+    this.verdict = verdict;
+    this.status = status;
   }
 }
 

@@ -25,7 +25,7 @@ export function newPusher(at: Address, replica: Replica, refused: (reason: strin
   let failures = 0;
   let limit = most;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let request = new AbortController();
+  let request: AbortController | undefined;
 
   const kick = () => {
     clearTimeout(timer);
@@ -92,7 +92,7 @@ export function newPusher(at: Address, replica: Replica, refused: (reason: strin
     },
     stop() {
       on = false;
-      request.abort();
+      request?.abort();
     },
   };
 }

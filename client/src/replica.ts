@@ -1,6 +1,6 @@
 import type { Cursors } from './follower.js';
 import { settle, type Entry, type Held, type Outcome } from './outbox.js';
-import { Rows, same } from './rows.js';
+import { newest, Rows, same } from './rows.js';
 import { newStore, type Store } from './store.js';
 import type { Action, Change, PushResult, Row, Snapshot } from './wire.js';
 
@@ -106,7 +106,7 @@ export class Replica {
         const saved = this.shared && (await this.#store?.load());
         if (!saved) return;
         this.cursors = saved.cursors;
-        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], ['tab', 'tab']);
+        if (Object.keys(saved.cursors).length) this.#put(saved.rows, [...this.#tables.keys()], 'tab');
         await this.#reread();
       } catch (error) {
         this.#without(error);
@@ -115,11 +115,11 @@ export class Replica {
   }
 
   /** written takes over what another tab wrote. */
-  async written({ rows, whole, cursors, outbox, outcomes }: Written): Promise<void> {
+  async written({ rows, whole = [], cursors, outbox, outcomes }: Written): Promise<void> {
     if (rows)
       await this.#serially(async () => {
         if (cursors) this.cursors = cursors;
-        this.#put(rows, whole ?? [], ['remote', 'tab']);
+        this.#put(rows, whole, 'remote', 'tab');
       });
     if (outbox) await this.refresh();
     outcomes?.forEach((outcome) => this.#events.outcome(outcome));
@@ -148,14 +148,14 @@ export class Replica {
   replace(snapshots: readonly Snapshot[], cursors: Cursors): Promise<void> {
     this.#batch = undefined; // what comes now comes after it
     return this.#leading(async () => {
-      const whole = snapshots.map(({ entity }) => entity);
-      const rows = newest([...snapshots.flatMap(({ changes }) => changes.map(toHeld)), ...this.#pushed.filter(({ entity }) => whole.includes(entity))]);
-      await this.#page(rows, whole, cursors);
+      const rows = newest([...snapshots.flatMap(({ changes }) => changes.map(toHeld)), ...this.#pushed]);
+      await this.#page(rows, snapshots.map(({ entity }) => entity), cursors);
     });
   }
 
   /** apply takes changes of the feed. Those that come while the store is busy are stored together. */
   apply(changes: readonly Change[], cursors: Cursors): Promise<void> {
+    this.loading(); // not any more: nothing comes while one loads
     if (this.#batch) {
       for (const change of changes) this.#batch.changes.push(change);
       this.#batch.cursors = cursors;
@@ -174,14 +174,14 @@ export class Replica {
     const entry: Entry = { mutation_id: uuid(), entity, id, action, data, timestamp: new Date().toISOString() };
     const table = this.table(entity);
     const held = table.held(id);
-    const follows = !held || this.outbox.some((e) => e.entity === entity && e.id === id); // it may be stored and not read yet
-    if (!follows && held.data) entry.client_version = held.version;
+    const behind = this.outbox.some((e) => e.entity === entity && e.id === id);
+    if (!behind && held?.data) entry.client_version = held.version;
     const before = table.get(id);
     this.outbox = [...this.outbox, entry];
     table.add(entry); // and not all of them anew: there may be thousands
     if (!same(before, table.get(id))) this.#events.changed(entity, [id], 'local');
     this.#events.pending(this.outbox.length);
-    return { entry, stored: this.#add(entry, follows) };
+    return { entry, stored: this.#add(entry, behind, held) };
   }
 
   /** settle takes the server's answers to pushed edits. */
@@ -193,7 +193,7 @@ export class Replica {
       await this.#store?.settle(gone, moved, own);
       const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
       const ids = new Set(gone.map((entry) => entry.mutation_id));
-      this.#put(own, [], ['local', 'local'], this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
+      this.#put(own, [], 'local', 'local', this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
       this.#events.written({ rows: own, outbox: true, outcomes });
       outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
@@ -218,7 +218,7 @@ export class Replica {
   /** forget empties this tab's copy. */
   forget(): void {
     this.cursors = {};
-    this.#put([], [...this.#tables.keys()], ['tab', 'tab'], []);
+    this.#put([], [...this.#tables.keys()], 'tab', 'tab', []);
   }
 
   #without(error: unknown): void {
@@ -226,20 +226,22 @@ export class Replica {
     this.#store = undefined;
   }
 
-  async #add(entry: Entry, follows: boolean): Promise<void> {
-    await (this.#opened ?? this.open());
+  async #add(entry: Entry, behind: boolean, held: Held | undefined): Promise<void> {
+    await (this.#opened ?? this.open().then(() => this.load()));
+    await this.#last; // what is edited may be stored and not read yet
+    const known = behind ? undefined : this.table(entry.entity).held(entry.id);
     try {
-      if (this.#store) await this.#store.add(entry, follows);
+      if (this.#store) await this.#store.add(entry, behind || (!held && (!!known || entry.action !== 'create')), known);
       else entry.seq = 0;
     } catch (error) {
-      this.#put([], [], ['local', 'local'], this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
+      this.#put([], [], 'local', 'local', this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
       const message = `The edit could not be stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }
     // The leader may have sent it and have had its answer, before this tab heard that it is stored.
-    this.#store?.has(entry).then((there) => (there ? undefined : this.refresh())).catch(() => {});
+    this.#store?.has(entry).then((there): unknown => there || this.refresh()).catch(() => {});
     this.#events.written({ outbox: true });
   }
 
@@ -251,8 +253,8 @@ export class Replica {
       console.warn(`gormsync: rows are not stored: ${error}`);
     }
     this.cursors = cursors;
-    this.#put(rows, whole, ['remote', whole.length ? 'remote' : 'local']);
-    if (rows.length || whole.length) this.#events.written({ rows, whole, cursors });
+    this.#put(rows, whole, 'remote', whole.length ? 'remote' : 'local');
+    this.#events.written({ rows, whole, cursors });
   }
 
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
@@ -261,11 +263,11 @@ export class Replica {
     const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
-    this.#put([], [], ['tab', 'tab'], [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
+    this.#put([], [], 'tab', 'tab', [...stored, ...this.outbox.filter(({ mutation_id: id }) => !before.has(id) && !found.has(id))]);
   }
 
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
-  #put(rows: readonly Held[], whole: readonly string[], [theirs, own]: [theirs: Source, own: Source], outbox = this.outbox): void {
+  #put(rows: readonly Held[], whole: readonly string[], theirs: Source, own = theirs, outbox = this.outbox): void {
     const touched = new Map<string, [entity: string, id: string, source: Source, before: Row | undefined]>();
     const touch = (entity: string, id: string, source: Source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
     const edited = outbox !== this.outbox;
@@ -305,18 +307,8 @@ export class Replica {
 }
 
 function toHeld({ entity, entity_id, version, action, data, client_id }: Change): Held {
-  return { entity, id: entity_id, version, data: action === 'delete' ? null : data, ...(client_id ? { by: client_id } : {}) };
+  return { entity, id: entity_id, version, data: action === 'delete' ? null : data, by: client_id };
 }
 
 /** Some browsers never answer when their storage is broken. */
 const late = () => new Promise<never>((_, failed) => setTimeout(failed, 5000, 'no answer'));
-
-/** The last word on each row. */
-function newest(rows: readonly Held[]): Held[] {
-  const last = new Map<string, Held>();
-  for (const row of rows) {
-    const key = `${row.entity} ${row.id}`;
-    if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
-  }
-  return [...last.values()];
-}

@@ -5,6 +5,16 @@ import type { Row } from './wire.js';
 export const same = (a: Row | undefined, b: Row | undefined): boolean =>
   a === b || (!!a && !!b && Object.keys(a).length === Object.keys(b).length && Object.keys(a).every((key) => a[key] === b[key] || JSON.stringify(a[key]) === JSON.stringify(b[key])));
 
+/** newest is the last word on each row. */
+export function newest(rows: readonly Held[]): Held[] {
+  const last = new Map<string, Held>();
+  for (const row of rows) {
+    const key = `${row.entity} ${row.id}`;
+    if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
+  }
+  return [...last.values()];
+}
+
 /**
  * Rows is one table as this device sees it: the server's rows, and on top of
  * them, in their order, the edits that the server has not answered. To take an

@@ -14,7 +14,7 @@ const script = document.currentScript as HTMLScriptElement | null;
 
 /** Reads the script's own tag: it was loaded from `<base>/sync/client.js`. */
 function fromTag(tag: HTMLScriptElement): Client {
-  const names = (tag.dataset['entities'] ?? '').split(',').map((name) => name.trim());
+  const names = (tag.dataset['entities'] ?? '').trim().split(/\s*,\s*/);
   const { user = '', eventPrefix } = tag.dataset;
   const client = createClient({ base: new URL('..', tag.src).href, entities: names.filter(Boolean), user });
   domEvents(client, eventPrefix);
@@ -25,7 +25,7 @@ function fromTag(tag: HTMLScriptElement): Client {
 /** A page that is still being read gets the time to add its listeners, and its body. */
 function whenRead(start: () => void): void {
   if (document.readyState !== 'loading') start();
-  else document.addEventListener('DOMContentLoaded', start, { once: true });
+  else document.addEventListener('DOMContentLoaded', start);
 }
 
 if (!script?.src) {

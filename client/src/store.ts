@@ -1,5 +1,6 @@
 import type { Cursors } from './follower.js';
 import type { Entry, Held } from './outbox.js';
+import { newest } from './rows.js';
 
 /** What a store holds. */
 export interface Saved {
@@ -8,7 +9,7 @@ export interface Saved {
   cursors: Cursors;
 }
 
-const rowsStore = 'rows'; // the server's rows of all entities: one more entity needs no other version of the database
+const rowsStore = 'rows'; // the server's rows of all entities, as a log: see append
 const outboxStore = 'outbox';
 const metaStore = 'meta';
 const all = [rowsStore, outboxStore, metaStore];
@@ -23,12 +24,16 @@ function result<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Only a complete transaction is a promise kept: a full disk may show after each request has succeeded. */
-function complete(tx: IDBTransaction): Promise<void> {
-  return new Promise((done, failed) => {
-    tx.oncomplete = () => done();
-    tx.onabort = () => failed(tx.error);
-  });
+/** Every row of the log, also those in the way. */
+const readLog = async (tx: IDBTransaction) => (await result<Held[][]>(tx.objectStore(rowsStore).getAll())).flat();
+
+/**
+ * append adds rows to the log, many in a record: IndexedDB takes as long for a
+ * record of a hundred rows as for one of one. The newest of a row is its last
+ * word, the others are in the way until the log is written anew.
+ */
+function append(log: IDBObjectStore, rows: readonly Held[]): void {
+  for (let at = 0; at < rows.length; at += 100) log.add(rows.slice(at, at + 100));
 }
 
 /**
@@ -46,13 +51,16 @@ export interface Store {
   has(entry: Entry): Promise<number>;
   /** clientID is this device's name, made once. */
   clientID(make: () => string): Promise<string>;
-  /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-  add(entry: Entry, follows: boolean): Promise<void>;
+  /**
+   * add stores an edit. One that `follows` may be behind others of its row; if
+   * they are gone by now its base is the row as it is known, or else as it is stored.
+   */
+  add(entry: Entry, follows: boolean, known: Held | undefined): Promise<void>;
   /** settle removes and changes edits, and stores what their rows are now. */
   settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
   /**
    * page stores a part of the feed and the place behind it; of `whole` entities
-   * nothing else stays. Without `alone` another tab may be ahead. Where the store
+   * nothing else stays. Without `alone` other tabs write too. Where the store
    * has no place it lacks the rows before this one too: a browser that deleted it
    * left an empty one.
    */
@@ -74,19 +82,22 @@ export interface Memory {
 /** newStore opens the database of that name when it is used. */
 export function newStore(name: string, memory: Memory): Store {
   let connection: Promise<IDBDatabase> | undefined;
+  // How many more rows may go into the log before it is written anew: so many that it is
+  // never more than twice as long as it has to be, and that writing it costs no more than they did.
+  let room = 0;
 
   async function open(): Promise<IDBDatabase> {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       const db = request.result;
-      const rows = db.createObjectStore(rowsStore, { keyPath: ['entity', 'id'] });
+      const log = db.createObjectStore(rowsStore, { autoIncrement: true });
       const outbox = db.createObjectStore(outboxStore, { keyPath: 'seq', autoIncrement: true });
       outbox.createIndex('row', ['entity', 'id']);
       const meta = db.createObjectStore(metaStore);
       for (const entry of memory.outbox) if (entry.seq) outbox.put(entry);
       meta.put(memory.clientID, 'client_id');
       if (!store.rows) return;
-      for (const row of memory.everything().rows) rows.put(row);
+      append(log, memory.everything().rows);
       meta.put(memory.cursors, 'cursors');
     };
     const db = await result(request);
@@ -114,12 +125,20 @@ export function newStore(name: string, memory: Memory): Store {
     }
   }
 
-  /** When the disk is full, the rows make room: the server has them, the edits are here only. */
-  async function write(names: readonly string[], work: (tx: IDBTransaction) => void | Promise<void>, durability: IDBTransactionDurability = 'default'): Promise<void> {
+  /**
+   * Only a complete transaction is a promise kept: a full disk may show after each
+   * request has succeeded. When the disk is full, the rows make room: the
+   * server has them, the edits are here only.
+   */
+  async function write(work: (tx: IDBTransaction) => void | Promise<void>, options?: IDBTransactionOptions): Promise<void> {
     const once = () =>
       run(async (db) => {
-        const tx = db.transaction(names, 'readwrite', { durability });
-        await Promise.all([complete(tx), work(tx)]);
+        const tx = db.transaction(all, 'readwrite', options);
+        const complete = new Promise((done, failed) => {
+          tx.oncomplete = done;
+          tx.onabort = () => failed(tx.error);
+        });
+        await Promise.all([complete, work(tx)]);
       });
     try {
       await once();
@@ -137,58 +156,61 @@ export function newStore(name: string, memory: Memory): Store {
     load: () =>
       run(async (db) => {
         const tx = db.transaction(all);
-        const [rows, outbox, cursors] = await Promise.all([
-          result<Held[]>(tx.objectStore(rowsStore).getAll()),
+        const [log, outbox, cursors] = await Promise.all([
+          readLog(tx),
           result<Entry[]>(tx.objectStore(outboxStore).getAll()),
           result<Cursors>(tx.objectStore(metaStore).get('cursors')),
         ]);
+        const rows = newest(log);
+        room = 1000 + 2 * rows.length - log.length;
         return { rows, outbox, cursors: cursors ?? {} };
       }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
     has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
-    clientID: (make) =>
-      run(async (db) => {
-        const tx = db.transaction(metaStore, 'readwrite');
+    async clientID(make) {
+      let id = '';
+      await write(async (tx) => {
         const meta = tx.objectStore(metaStore);
-        const id = (await result<string>(meta.get('client_id'))) ?? make();
+        id = (await result<string | undefined>(meta.get('client_id'))) ?? make();
         meta.put(id, 'client_id');
-        await complete(tx);
-        return id;
-      }),
-    async add(entry, follows) {
+      });
+      return id;
+    },
+    async add(entry, follows, known) {
       let added: IDBRequest | undefined;
-      await write(follows ? all : [outboxStore], async (tx) => {
+      await write(async (tx) => {
         const outbox = tx.objectStore(outboxStore);
-        const key = [entry.entity, entry.id];
-        if (follows && !(await result(outbox.index('row').count(key)))) entry.client_version = (await result<Held | undefined>(tx.objectStore(rowsStore).get(key)))?.version;
+        const { entity, id } = entry;
+        if (follows && !(await result(outbox.index('row').count([entity, id])))) entry.client_version = (known ?? newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id))?.version;
         added = outbox.add(entry);
-      }, 'strict');
+      }, { durability: 'strict' });
       entry.seq = added?.result as number; // not before it is safe
     },
     settle: (gone, moved, rows) =>
-      write(all, (tx) => {
+      write((tx) => {
         const outbox = tx.objectStore(outboxStore);
         for (const { seq } of gone) outbox.delete(seq as number);
         for (const entry of moved) outbox.put(entry);
-        if (store.rows) for (const row of rows) tx.objectStore(rowsStore).put(row);
+        if (store.rows) append(tx.objectStore(rowsStore), rows);
       }),
     page: (rows, cursors, whole, alone) =>
-      write(all, async (tx) => {
+      write(async (tx) => {
         if (!store.rows) return;
-        const table = tx.objectStore(rowsStore);
-        for (const entity of whole) table.delete(IDBKeyRange.bound([entity], [entity, []]));
-        for (const row of rows) {
-          const key = [row.entity, row.id];
-          const held = !alone && (await result<Held | undefined>(table.get(key)));
-          if (alone && !row.data) table.delete(key);
-          else if (!held || held.version <= row.version) table.put(row);
+        const log = tx.objectStore(rowsStore);
+        room -= rows.length;
+        if (whole.length || room < 0) {
+          const kept = (await readLog(tx)).filter(({ entity }) => !whole.includes(entity));
+          rows = newest([...kept, ...rows]).filter(({ data }) => data || !alone || memory.outbox.length);
+          room = 1000 + rows.length;
+          log.clear();
         }
+        append(log, rows);
         const meta = tx.objectStore(metaStore);
         const stored = (await result<Cursors | undefined>(meta.get('cursors'))) ?? {};
         meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), 'cursors');
       }),
     clear: (names = all) =>
-      write(all, (tx) => {
+      write((tx) => {
         for (const name of names) tx.objectStore(name).clear();
         tx.objectStore(metaStore).delete('cursors');
       }),

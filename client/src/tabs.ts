@@ -28,8 +28,8 @@ export function newTabs<Message>(name: string, on: TabEvents<Message>): Tabs<Mes
   const { locks } = navigator;
   let leader = false;
   let channel: BroadcastChannel | undefined;
-  let wanted = new AbortController();
-  let release = () => {};
+  let wanted: AbortController | undefined;
+  let release: (() => void) | undefined;
 
   function lead(alone: boolean): void {
     leader = true;
@@ -57,13 +57,13 @@ export function newTabs<Message>(name: string, on: TabEvents<Message>): Tabs<Mes
       locks.request(name, { signal }, () => reign(signal)).catch(() => {}); // given up
     },
     async leave() {
-      wanted.abort();
+      wanted?.abort();
       channel?.close();
       channel = undefined;
       if (!leader) return;
       leader = false;
       await on.resign();
-      release();
+      release?.();
     },
     async alone(job) {
       await (locks ? locks.request(name, job) : job());

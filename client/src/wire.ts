@@ -117,10 +117,10 @@ const url = ({ base, user }: Address, route: string, query: Record<string, strin
 export const snapshotURL = (at: Address, entity: string) => url(at, `/${encodeURIComponent(entity)}`);
 
 /** pullURL is where the changes of several entities after a cursor are; 'now' is the present end of the log. */
-export const pullURL = (at: Address, entities: readonly string[], since: string) => url(at, '', { entities: entities.join(), since });
+export const pullURL = (at: Address, entities: readonly string[], since: string, route = '') => url(at, route, { entities: entities.join(), since });
 
 /** eventsURL is the live feed as server-sent events. */
-export const eventsURL = (at: Address, entities: readonly string[], since: string) => url(at, '/events', { entities: entities.join(), since });
+export const eventsURL = (at: Address, entities: readonly string[], since: string) => pullURL(at, entities, since, '/events');
 
 /** pushURL takes edits of any entity. */
 export const pushURL = (at: Address) => url(at, '');

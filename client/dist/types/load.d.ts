@@ -3,7 +3,7 @@ import { type Address, type Snapshot } from './wire.js';
 export declare class LoadError extends Error {
     readonly verdict: 'failed' | 'refused' | 'reset';
     readonly status: number;
-    constructor(verdict: 'failed' | 'refused' | 'reset', message: string, status?: number);
+    constructor(verdict: LoadError['verdict'], message: string, status?: number);
 }
 /** ask fetches and fails with a LoadError unless the answer is a good one. */
 export declare function ask(url: string, init: RequestInit): Promise<Response>;

@@ -15,7 +15,7 @@ export interface Held {
     /** null: there is no such row. It is kept so that an older change cannot bring it back. */
     data: Row | null;
     /** The device that changed it last. */
-    by?: string;
+    by?: string | null | undefined;
 }
 /** What became of an edit, for whoever made it. */
 export interface Outcome {

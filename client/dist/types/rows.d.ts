@@ -2,6 +2,8 @@ import type { Entry, Held } from './outbox.js';
 import type { Row } from './wire.js';
 /** same compares rows by value, field by field: most values are plain, and compared at no cost. */
 export declare const same: (a: Row | undefined, b: Row | undefined) => boolean;
+/** newest is the last word on each row. */
+export declare function newest(rows: readonly Held[]): Held[];
 /**
  * Rows is one table as this device sees it: the server's rows, and on top of
  * them, in their order, the edits that the server has not answered. To take an

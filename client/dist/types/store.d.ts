@@ -21,13 +21,16 @@ export interface Store {
     has(entry: Entry): Promise<number>;
     /** clientID is this device's name, made once. */
     clientID(make: () => string): Promise<string>;
-    /** add stores an edit; behind others of its row that are gone by now it gets a base. */
-    add(entry: Entry, follows: boolean): Promise<void>;
+    /**
+     * add stores an edit. One that `follows` may be behind others of its row; if
+     * they are gone by now its base is the row as it is known, or else as it is stored.
+     */
+    add(entry: Entry, follows: boolean, known: Held | undefined): Promise<void>;
     /** settle removes and changes edits, and stores what their rows are now. */
     settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
     /**
      * page stores a part of the feed and the place behind it; of `whole` entities
-     * nothing else stays. Without `alone` another tab may be ahead. Where the store
+     * nothing else stays. Without `alone` other tabs write too. Where the store
      * has no place it lacks the rows before this one too: a browser that deleted it
      * left an empty one.
      */

@@ -122,7 +122,7 @@ export interface Address {
 /** snapshotURL is where all rows of an entity are. */
 export declare const snapshotURL: (at: Address, entity: string) => string;
 /** pullURL is where the changes of several entities after a cursor are; 'now' is the present end of the log. */
-export declare const pullURL: (at: Address, entities: readonly string[], since: string) => string;
+export declare const pullURL: (at: Address, entities: readonly string[], since: string, route?: string) => string;
 /** eventsURL is the live feed as server-sent events. */
 export declare const eventsURL: (at: Address, entities: readonly string[], since: string) => string;
 /** pushURL takes edits of any entity. */
