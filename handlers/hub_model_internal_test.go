@@ -270,16 +270,17 @@ func (c *modelClient) move(cursor string, filters []trackers.Filter) {
 func (c *modelClient) judge(t *testing.T) {
 	t.Helper()
 	want := map[string]int{}
-	if c.each {
-		for _, f := range c.filters {
-			for _, w := range c.w.expected(t, c.hub, []trackers.Filter{f}, position(t, c.begin[f.Entity])) {
-				want[w.line()]++
-			}
-		}
-	} else {
-		for _, w := range c.w.expected(t, c.hub, c.filters, position(t, c.begin[c.filters[0].Entity])) {
+	count := func(filters []trackers.Filter, begin string) {
+		for _, w := range c.w.expected(t, c.hub, filters, position(t, begin)) {
 			want[w.line()]++
 		}
+	}
+	if c.each {
+		for _, f := range c.filters {
+			count([]trackers.Filter{f}, c.begin[f.Entity])
+		}
+	} else {
+		count(c.filters, c.begin[c.filters[0].Entity])
 	}
 	name := fmt.Sprintf("%+v %+v each=%t plain=%t asks=%t", c.form, c.filters, c.each, c.plain, c.asks)
 	got := map[string]int{}
@@ -301,7 +302,10 @@ func (c *modelClient) judge(t *testing.T) {
 		}
 		require.Equal(t, 1, got[line], "%s: %s came %d times", name, line, got[line])
 	}
-	require.Len(t, got, len(want), "%s: changes that no pull gives: %v", name, extra(got, want))
+	if c.each && c.plain { // taken for all, the cursor of the first is a place before the others began
+		count(c.filters, c.begin[c.filters[0].Entity])
+	}
+	require.Empty(t, extra(got, want), "%s: changes that no pull gives", name)
 }
 
 func extra(got, want map[string]int) (lines []string) {
