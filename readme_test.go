@@ -82,7 +82,7 @@ func TestQuickStart(t *testing.T) {
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, errors.Join(err, res.Body.Close()))
 		require.Contains(t, string(body), `{"id":"n1","text":"hello","team_id":"red"}`)
-		require.NotContains(t, string(body), "n2")
+		require.NotContains(t, string(body), `"n2"`)
 		http.DefaultClient.CloseIdleConnections()
 		require.NoError(t, cmd.Process.Kill())
 		require.Error(t, cmd.Wait())
