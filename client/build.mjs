@@ -7,7 +7,7 @@ import { build } from 'esbuild';
 import { minify } from 'terser';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
-const limit = 8 * 1024;
+const limit = 8 * 1024 - 50; // other compressors than Node's make that much more of it
 const target = ['chrome103', 'firefox102', 'safari16'];
 
 const banner = '/*! gormsync-client, MIT */';
@@ -39,7 +39,7 @@ export async function bundles() {
 
 /** oversize says what is wrong with a bundle's size as a browser downloads it; empty if nothing. */
 function oversize(name, gzip) {
-  return name !== 'client.js' || gzip <= limit ? '' : `dist/${name} is over ${limit} bytes: make it smaller, or raise the limit in build.mjs and say why`;
+  return name !== 'client.js' || gzip <= limit ? '' : `dist/${name} is over ${limit} bytes gzip: make it smaller, or raise the limit in build.mjs and say why`;
 }
 
 async function main() {

@@ -55,7 +55,7 @@ var same = (a, b) => a === b || !!a && !!b && Object.keys(a).length === Object.k
 function newest(rows) {
   const last = /* @__PURE__ */ new Map();
   for (const row of rows) {
-    const key = `${row.entity} ${row.id}`;
+    const key = `${row.entity}\0${row.id}`;
     if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
   }
   return [...last.values()];
@@ -474,7 +474,7 @@ var Replica = class {
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
   #put(rows, whole, theirs, own = theirs, outbox = this.outbox) {
     const touched = /* @__PURE__ */ new Map();
-    const touch = (entity, id, source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
+    const touch = (entity, id, source) => touched.set(`${entity}\0${id}`, [entity, id, source, this.table(entity).get(id)]);
     const edited = outbox !== this.outbox;
     for (const entity of whole) for (const { id } of this.table(entity).known()) touch(entity, id, theirs);
     if (edited) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);
@@ -590,18 +590,12 @@ function judgeError(code) {
 }
 
 // src/load.ts
-var LoadError = class extends Error {
-  constructor(verdict, message, status2 = 0) {
-    super(message);
-    this.verdict = verdict;
-    this.status = status2;
-  }
-};
 async function ask(url2, init) {
   const response = await fetch(url2, { cache: "no-store", ...init });
   if (response.ok) return response;
   const { error, message } = await response.json().catch(() => ({}));
-  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || "")), `${url2} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  const { status: status2 } = response;
+  throw Object.assign(new Error(`${url2} answered ${status2}: ${message ?? response.statusText}`), { verdict: judgeStatus(status2, /^[a-z_]+$/.test(error || "")), status: status2 });
 }
 async function load(at, entities, signal, onProgress) {
   const now = await ask(pullURL(at, entities, "now"), { signal });
@@ -646,7 +640,7 @@ function openEvents(at, cursors, on) {
     frame("heartbeat", () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame("reset", () => `"reset","entities":${JSON.stringify(entities)}`);
     stream.onopen = on.opened;
-    stream.onerror = () => void why(at, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = "failed", message }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -660,9 +654,8 @@ function openEvents(at, cursors, on) {
     }
   };
 }
-async function why(at, entities, cursor) {
-  const asked = await ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).catch((error) => error);
-  return asked instanceof LoadError ? asked : new LoadError("failed", "the event stream was cut");
+function why(at, entities, cursor) {
+  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => new Error("the event stream was cut"), (error) => error);
 }
 
 // src/state.ts
@@ -769,7 +762,7 @@ function newFollower(at, receiver) {
       } else await null;
       if (!signal.aborted) on("loaded");
     } catch (error) {
-      if (!signal.aborted) failed(error instanceof LoadError ? error.verdict : "failed", String(error));
+      if (!signal.aborted) failed(error.verdict ?? "failed", String(error));
     }
   }
   function failed(verdict, reason) {
@@ -844,7 +837,8 @@ function newPusher(at, replica, refused) {
       while (await round()) failures = 0;
     } catch (error) {
       busy = false;
-      if (error instanceof LoadError && error.status === 401) refused(error.message);
+      const { status: status2, message } = error;
+      if (status2 === 401) refused(message);
       else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
   }
@@ -871,13 +865,14 @@ function newPusher(at, replica, refused) {
       limit = Math.min(most, limit * 2);
       return results;
     } catch (error) {
-      if (!(error instanceof LoadError) || error.verdict !== "refused" || error.status === 401) throw error;
-      return alone(batch, error);
+      const { verdict, status: status2, message } = error;
+      if (verdict !== "refused" || status2 === 401) throw error;
+      return alone(batch, message);
     } finally {
       clearTimeout(late2);
     }
   }
-  function alone(batch, { message }) {
+  function alone(batch, message) {
     if (batch.length === 1) return batch.map(({ id, mutation_id }) => ({ id, mutation_id, status: "rejected", error: { code: "refused", message } }));
     limit = batch.length >> 1;
     return send(batch.slice(0, limit));

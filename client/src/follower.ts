@@ -1,5 +1,5 @@
 import { openEvents, openSocket, type Link } from './link.js';
-import { load, LoadError } from './load.js';
+import { load, type LoadError } from './load.js';
 import { initial, next, status, viaEvents, type Effect, type Event, type Status } from './state.js';
 import { timeout } from './timing.js';
 import { changesOf, judgeError, ping, subscribe, type Address, type Change, type ServerFrame, type Snapshot } from './wire.js';
@@ -85,7 +85,7 @@ export function newFollower(at: Address, receiver: Receiver): Follower {
       } else await null;
       if (!signal.aborted) on('loaded');
     } catch (error) {
-      if (!signal.aborted) failed(error instanceof LoadError ? error.verdict : 'failed', String(error));
+      if (!signal.aborted) failed((error as LoadError).verdict ?? 'failed', String(error));
     }
   }
 

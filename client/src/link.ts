@@ -1,5 +1,5 @@
 import { eventsURL, judgeClose, pullURL, socketURL, type Address, type ClientFrame } from './wire.js';
-import { ask, LoadError } from './load.js';
+import { ask, type LoadError } from './load.js';
 
 /** What a link tells its owner. It never calls from within the call that opens it, and never after close. */
 export interface LinkEvents {
@@ -50,7 +50,7 @@ export function openEvents(at: Address, cursors: Record<string, string>, on: Lin
     frame('heartbeat', () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame('reset', () => `"reset","entities":${JSON.stringify(entities)}`);
     stream.onopen = on.opened;
-    stream.onerror = () => void why(at, entities, cursor).then(({ verdict, message }) => stream.onerror && on.failed(verdict, message));
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = 'failed', message }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -65,7 +65,6 @@ export function openEvents(at: Address, cursors: Record<string, string>, on: Lin
 }
 
 /** why asks in a way that shows the answer: a stream that fails does not say what happened. */
-async function why(at: Address, entities: string[], cursor: string): Promise<LoadError> {
-  const asked = await ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).catch((error: unknown) => error);
-  return asked instanceof LoadError ? asked : new LoadError('failed', 'the event stream was cut');
+function why(at: Address, entities: string[], cursor: string): Promise<LoadError> {
+  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => new Error('the event stream was cut'), (error) => error as LoadError);
 }

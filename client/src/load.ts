@@ -1,23 +1,18 @@
 import { judgeStatus, pullURL, snapshotURL, type Address, type Snapshot } from './wire.js';
 
-/** LoadError is an answer that could not be had, and what that means for the follower. */
-export class LoadError extends Error {
-  declare readonly verdict: 'failed' | 'refused' | 'reset';
-  declare readonly status: number;
-
-  constructor(verdict: LoadError['verdict'], message: string, status = 0) {
-    super(message);
-    this.verdict = verdict;
-    this.status = status;
-  }
+/** LoadError is an answer that could not be had, and what that means. Where there was no answer at all the error has neither. */
+export interface LoadError extends Error {
+  verdict?: 'failed' | 'refused' | 'reset';
+  status?: number;
 }
 
-/** ask fetches and fails with a LoadError unless the answer is a good one. */
+/** ask fetches and fails, with a LoadError unless there is no answer, if the answer is not a good one. */
 export async function ask(url: string, init: RequestInit): Promise<Response> {
   const response = await fetch(url, { cache: 'no-store', ...init });
   if (response.ok) return response;
   const { error, message } = (await response.json().catch(() => ({}))) as { error?: string; message?: string };
-  throw new LoadError(judgeStatus(response.status, /^[a-z_]+$/.test(error || '')), `${url} answered ${response.status}: ${message ?? response.statusText}`, response.status);
+  const { status } = response;
+  throw Object.assign(new Error(`${url} answered ${status}: ${message ?? response.statusText}`), { verdict: judgeStatus(status, /^[a-z_]+$/.test(error || '')), status });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ask, LoadError } from './load.js';
+import { ask, type LoadError } from './load.js';
 import { nextBatch, type Entry } from './outbox.js';
 import type { Replica } from './replica.js';
 import { backoff } from './timing.js';
@@ -39,7 +39,8 @@ export function newPusher(at: Address, replica: Replica, refused: (reason: strin
       while (await round()) failures = 0;
     } catch (error) {
       busy = false;
-      if (error instanceof LoadError && error.status === 401) refused(error.message);
+      const { status, message } = error as LoadError;
+      if (status === 401) refused(message);
       else if (on) timer = setTimeout(kick, backoff(++failures, Math.random()));
     }
   }
@@ -69,15 +70,16 @@ export function newPusher(at: Address, replica: Replica, refused: (reason: strin
       limit = Math.min(most, limit * 2);
       return results;
     } catch (error) {
-      if (!(error instanceof LoadError) || error.verdict !== 'refused' || error.status === 401) throw error;
-      return alone(batch, error);
+      const { verdict, status, message } = error as LoadError;
+      if (verdict !== 'refused' || status === 401) throw error;
+      return alone(batch, message);
     } finally {
       clearTimeout(late);
     }
   }
 
   /** A request that is refused as a whole is cut in halves, until the edit that spoils it stands alone. */
-  function alone(batch: readonly Entry[], { message }: LoadError): Promise<PushResult[]> | PushResult[] {
+  function alone(batch: readonly Entry[], message: string): Promise<PushResult[]> | PushResult[] {
     if (batch.length === 1) return batch.map(({ id, mutation_id }) => ({ id, mutation_id, status: 'rejected', error: { code: 'refused', message } }));
     limit = batch.length >> 1;
     return send(batch.slice(0, limit));

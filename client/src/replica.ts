@@ -269,7 +269,7 @@ export class Replica {
   /** Everything that changes rows comes through here, so that listeners hear of it once, when all is in place. */
   #put(rows: readonly Held[], whole: readonly string[], theirs: Source, own = theirs, outbox = this.outbox): void {
     const touched = new Map<string, [entity: string, id: string, source: Source, before: Row | undefined]>();
-    const touch = (entity: string, id: string, source: Source) => touched.set(`${entity} ${id}`, [entity, id, source, this.table(entity).get(id)]);
+    const touch = (entity: string, id: string, source: Source) => touched.set(`${entity}\0${id}`, [entity, id, source, this.table(entity).get(id)]);
     const edited = outbox !== this.outbox;
     for (const entity of whole) for (const { id } of this.table(entity).known()) touch(entity, id, theirs);
     if (edited) for (const { entity, id } of [...this.outbox, ...outbox]) touch(entity, id, own);

@@ -9,7 +9,7 @@ export const same = (a: Row | undefined, b: Row | undefined): boolean =>
 export function newest(rows: readonly Held[]): Held[] {
   const last = new Map<string, Held>();
   for (const row of rows) {
-    const key = `${row.entity} ${row.id}`;
+    const key = `${row.entity}\0${row.id}`;
     if (row.version >= (last.get(key)?.version ?? 0)) last.set(key, row);
   }
   return [...last.values()];

@@ -1,11 +1,10 @@
 import { type Address, type Snapshot } from './wire.js';
-/** LoadError is an answer that could not be had, and what that means for the follower. */
-export declare class LoadError extends Error {
-    readonly verdict: 'failed' | 'refused' | 'reset';
-    readonly status: number;
-    constructor(verdict: LoadError['verdict'], message: string, status?: number);
+/** LoadError is an answer that could not be had, and what that means. Where there was no answer at all the error has neither. */
+export interface LoadError extends Error {
+    verdict?: 'failed' | 'refused' | 'reset';
+    status?: number;
 }
-/** ask fetches and fails with a LoadError unless the answer is a good one. */
+/** ask fetches and fails, with a LoadError unless there is no answer, if the answer is not a good one. */
 export declare function ask(url: string, init: RequestInit): Promise<Response>;
 /**
  * load takes a snapshot of every entity, and before that the cursor from which

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Entry, Held } from '../../src/outbox';
-import { Rows } from '../../src/rows';
+import { newest, Rows } from '../../src/rows';
 import type { Action, Row } from '../../src/wire';
 import { dice } from './dice';
 
@@ -145,4 +145,10 @@ test.each([1, 2, 3, 4, 5])('an edit more on top is the same as all edits anew (s
     expect(sorted(one)).toEqual(sorted(anew));
     expect(one.get(id)).toEqual(anew.get(id));
   }
+});
+
+test('the newest of each row is kept, where it first stood; rows of two entities are two', () => {
+  const held = (entity: string, id: string, version: number) => ({ entity, id, version, data: { version } });
+  const rows = [held('a b', 'c', 1), held('a', 'b c', 2), held('a b', 'c', 4), held('a b', 'c', 3), { ...held('a', 'b c', 2), data: null }];
+  expect(newest(rows)).toEqual([held('a b', 'c', 4), { ...held('a', 'b c', 2), data: null }]);
 });
