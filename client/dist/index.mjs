@@ -21,33 +21,36 @@ var Emitter = class {
 };
 
 // src/outbox.ts
+function move(edits, { entity, id, to, version }) {
+  return edits.map((e) => {
+    if (e.seq === void 0 || e.entity !== entity || e.id !== id) return e;
+    e = { ...e, id: to, client_version: version ?? e.client_version };
+    version = void 0;
+    return e;
+  });
+}
 function nextBatch(outbox, limit) {
   const rows = /* @__PURE__ */ new Set();
   const first = outbox.filter(({ entity, id }) => rows.size < rows.add(JSON.stringify([entity, id])).size);
   return first.slice(0, limit);
 }
 function settle(outbox, sent, results) {
-  const to = { gone: [], moved: [], rows: [], outcomes: [] };
+  const to = { gone: [], moves: [], rows: [], outcomes: [] };
   for (const entry of sent) {
     const result2 = results.find((r) => r.mutation_id === entry.mutation_id);
-    if (!result2 || result2.status === "retry") continue;
-    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
-    settleOne(to, entry, behind, result2);
+    if (result2 && result2.status !== "retry") settleOne(to, entry, outbox, result2);
   }
   return to;
 }
-function settleOne(to, entry, behind, { id, status: status2, version, data, conflicts, error }) {
+function settleOne(to, entry, outbox, { id, status: status2, version, data, conflicts, error }) {
   const { entity } = entry;
   if (version !== void 0 && data !== void 0) to.rows.push({ entity, id, version, data });
   const final = status2 === "duplicate" ? "applied" : status2;
   const lost = final === "conflict" || final === "rejected" && entry.action === "create";
-  for (const e of lost ? [entry, ...behind] : [entry]) {
-    to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts: e === entry ? conflicts : void 0, error });
-  }
-  const [next2, ...later] = lost ? [] : behind;
-  if (next2) to.moved.push({ ...next2, id, client_version: version ?? next2.client_version });
-  if (id !== entry.id) to.moved.push(...later.map((e) => ({ ...e, id })));
+  const gone = lost ? outbox.filter((e) => e.seq !== void 0 && e.entity === entity && e.id === entry.id) : [entry];
+  gone.forEach(({ mutation_id, action, data: mine }, i) => to.outcomes.push({ entity, id, mutation_id, action, status: final, mine, theirs: data ?? null, conflicts: i ? void 0 : conflicts, error }));
+  to.gone.push(...gone);
+  to.moves.push({ entity, id: entry.id, to: id, version });
 }
 
 // src/rows.ts
@@ -133,7 +136,6 @@ var rowsStore = "rows";
 var outboxStore = "outbox";
 var metaStore = "meta";
 var all = [rowsStore, outboxStore, metaStore];
-var named = (error, ...names) => names.includes(error?.name);
 function result(request) {
   return new Promise((found, failed) => {
     request.onsuccess = () => found(request.result);
@@ -147,6 +149,7 @@ function append(log, rows) {
 function newStore(name, memory) {
   let connection;
   let room = 0;
+  const ends = [];
   async function open() {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
@@ -162,10 +165,15 @@ function newStore(name, memory) {
       meta.put(memory.cursors, "cursors");
     };
     const db = await result(request);
-    db.onversionchange = db.onclose = () => {
+    const again2 = () => {
       close();
       store.outbox().catch(() => {
       });
+    };
+    db.onversionchange = again2;
+    db.onclose = () => {
+      for (const end of ends) end();
+      again2();
     };
     return db;
   }
@@ -174,28 +182,32 @@ function newStore(name, memory) {
     });
     connection = void 0;
   }
-  async function run(work) {
+  async function run(work, tries = 3) {
     try {
       return await work(await (connection ??= open()));
     } catch (error) {
-      if (!named(error, "InvalidStateError", "UnknownError")) throw error;
+      if (!tries) throw error;
       close();
-      return work(await (connection = open()));
+      await new Promise((done) => setTimeout(done, 300));
+      return run(work, tries - 1);
     }
   }
   async function write(work, options) {
     const once = () => run(async (db) => {
       const tx = db.transaction(all, "readwrite", options);
       const complete = new Promise((done, failed) => {
+        ends.push(failed);
         tx.oncomplete = done;
         tx.onabort = () => failed(tx.error);
+      }).finally(() => ends.shift());
+      await Promise.all([complete, work(tx)]).catch((error) => {
+        throw tx.error ?? error;
       });
-      await Promise.all([complete, work(tx)]);
     });
     try {
       await once();
     } catch (error) {
-      if (!store.rows || !named(error, "QuotaExceededError")) throw error;
+      if (!store.rows || error?.name !== "QuotaExceededError") throw error;
       store.rows = false;
       await store.clear([rowsStore]);
       await once();
@@ -212,11 +224,10 @@ function newStore(name, memory) {
         result(tx.objectStore(metaStore).get("cursors"))
       ]);
       const rows = newest(log);
-      room = 1e3 + 2 * rows.length - log.length;
+      room = 100 + 2 * rows.length - log.length;
       return { rows, outbox, cursors: cursors ?? {} };
     }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
-    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
     async clientID(make) {
       let id = "";
       await write(async (tx) => {
@@ -226,20 +237,20 @@ function newStore(name, memory) {
       });
       return id;
     },
-    async add(entry, follows, known) {
+    async add(entry) {
       let added;
       await write(async (tx) => {
         const outbox = tx.objectStore(outboxStore);
-        const { entity, id } = entry;
-        if (follows && !await result(outbox.index("row").count([entity, id]))) entry.client_version = (known ?? newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id))?.version;
+        const { entity, id, action, client_version } = entry;
+        if (client_version === void 0 && action !== "create" && !await result(outbox.index("row").count([entity, id]))) entry.client_version = newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id)?.version;
         added = outbox.add(entry);
       }, { durability: "strict" });
       entry.seq = added?.result;
     },
-    settle: (gone, moved, rows) => write((tx) => {
+    settle: (gone, moves, rows) => write(async (tx) => {
       const outbox = tx.objectStore(outboxStore);
       for (const { seq } of gone) outbox.delete(seq);
-      for (const entry of moved) outbox.put(entry);
+      for (const to of moves) for (const entry of move(await result(outbox.index("row").getAll([to.entity, to.id])), to)) outbox.put(entry);
       if (store.rows) append(tx.objectStore(rowsStore), rows);
     }),
     page: (rows, cursors, whole, alone) => write(async (tx) => {
@@ -249,13 +260,14 @@ function newStore(name, memory) {
       if (whole.length || room < 0) {
         const kept = (await readLog(tx)).filter(({ entity }) => !whole.includes(entity));
         rows = newest([...kept, ...rows]).filter(({ data }) => data || !alone || memory.outbox.length);
-        room = 1e3 + rows.length;
+        room = 100 + rows.length;
         log.clear();
       }
       append(log, rows);
       const meta = tx.objectStore(metaStore);
       const stored = await result(meta.get("cursors")) ?? {};
-      meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), "cursors");
+      for (const entity in cursors) if (stored[entity] || whole.includes(entity)) stored[entity] = cursors[entity];
+      meta.put(stored, "cursors");
     }),
     clear: (names = all) => write((tx) => {
       for (const name2 of names) tx.objectStore(name2).clear();
@@ -283,6 +295,8 @@ var Replica = class {
   #tables = /* @__PURE__ */ new Map();
   #last = Promise.resolve();
   #refresh;
+  /** Counts how often the outbox was read. */
+  #reads = 0;
   /** What the feed brought and the store has not begun to take in. */
   #batch;
   /** Counts the times that this tab gave up leading: what was begun before is not written any more. */
@@ -309,7 +323,7 @@ var Replica = class {
   }
   /** open finds out whether there is a store. */
   open() {
-    return this.#opened = this.#open();
+    return this.#opened = Promise.resolve(this.#opened).then(() => this.#open());
   }
   async #open() {
     const store = newStore(this.#name, this);
@@ -387,26 +401,23 @@ var Replica = class {
   edit(entity, action, id, data) {
     const entry = { mutation_id: uuid(), entity, id, action, data, timestamp: (/* @__PURE__ */ new Date()).toISOString() };
     const table2 = this.table(entity);
-    const held = table2.held(id);
-    const behind = this.outbox.some((e) => e.entity === entity && e.id === id);
-    if (!behind && held?.data) entry.client_version = held.version;
+    this.#base(entry);
     const before = table2.get(id);
     this.outbox = [...this.outbox, entry];
     table2.add(entry);
     if (!same(before, table2.get(id))) this.#events.changed(entity, [id], "local");
     this.#events.pending(this.outbox.length);
-    return { entry, stored: this.#add(entry, behind, held) };
+    return { entry, stored: this.#add(entry) };
   }
   /** settle takes the server's answers to pushed edits. */
   settle(sent, results) {
     return this.#serially(async () => {
-      const { gone, moved, rows, outcomes } = settle(this.outbox, sent, results);
+      const { gone, moves, rows, outcomes } = settle(this.outbox, sent, results);
       const own = rows.map((row) => ({ ...row, by: this.clientID }));
       this.#pushed.push(...own);
-      await this.#store?.settle(gone, moved, own);
-      const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
+      await this.#store?.settle(gone, moves, own);
       const ids = new Set(gone.map((entry) => entry.mutation_id));
-      this.#put(own, [], "local", "local", this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
+      this.#put(own, [], "local", "local", moves.reduce(move, this.outbox.filter((e) => !ids.has(e.mutation_id))));
       this.#events.written({ rows: own, outbox: true, outcomes });
       outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
@@ -431,24 +442,32 @@ var Replica = class {
     this.#put([], [...this.#tables.keys()], "tab", "tab", []);
   }
   #without(error) {
-    console.warn(`gormsync: edits do not survive this page: ${error}`);
+    console.warn(`gormsync: edits are not stored: ${error}`);
     this.#store = void 0;
   }
-  async #add(entry, behind, held) {
-    await (this.#opened ?? this.open().then(() => this.load()));
+  /** An edit is based on the row as it is held; behind another one of its row on that one's answer, which is not there yet. */
+  #base(entry) {
+    const { entity, id } = entry;
+    const front = this.outbox.find((e) => e.entity === entity && e.id === id) ?? entry;
+    const held = this.table(entity).held(id);
+    if (front === entry && held?.data) entry.client_version ??= held.version;
+  }
+  async #add(entry) {
+    await (this.#opened ??= this.#open().then(() => this.load()));
     await this.#last;
-    const known = behind ? void 0 : this.table(entry.entity).held(entry.id);
+    this.#base(entry);
+    const reads = this.#reads;
     try {
-      if (this.#store) await this.#store.add(entry, behind || !held && (!!known || entry.action !== "create"), known);
+      if (this.#store) await this.#store.add(entry);
       else entry.seq = 0;
     } catch (error) {
       this.#put([], [], "local", "local", this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored: ${error}`;
+      const message = `The edit was not stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: "rejected", mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: "not_stored", message } });
       throw error;
     }
-    this.#store?.has(entry).then((there) => there || this.refresh()).catch(() => {
+    if (reads < this.#reads) this.refresh().catch(() => {
     });
     this.#events.written({ outbox: true });
   }
@@ -466,6 +485,7 @@ var Replica = class {
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread() {
     if (!this.#store) return;
+    this.#reads++;
     const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));
@@ -640,7 +660,7 @@ function openEvents(at, cursors, on) {
     frame("heartbeat", () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame("reset", () => `"reset","entities":${JSON.stringify(entities)}`);
     stream.onopen = on.opened;
-    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = "failed", message }) => stream.onerror && on.failed(verdict, message));
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = "failed", message = "the stream was cut" }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -655,7 +675,7 @@ function openEvents(at, cursors, on) {
   };
 }
 function why(at, entities, cursor) {
-  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => new Error("the event stream was cut"), (error) => error);
+  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => ({}), (error) => error);
 }
 
 // src/state.ts

@@ -50,7 +50,7 @@ export function openEvents(at: Address, cursors: Record<string, string>, on: Lin
     frame('heartbeat', () => `"heartbeat","entities":${JSON.stringify(entities)}`);
     frame('reset', () => `"reset","entities":${JSON.stringify(entities)}`);
     stream.onopen = on.opened;
-    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = 'failed', message }) => stream.onerror && on.failed(verdict, message));
+    stream.onerror = () => void why(at, entities, cursor).then(({ verdict = 'failed', message = 'the stream was cut' }) => stream.onerror && on.failed(verdict, message));
     return stream;
   });
   return {
@@ -65,6 +65,6 @@ export function openEvents(at: Address, cursors: Record<string, string>, on: Lin
 }
 
 /** why asks in a way that shows the answer: a stream that fails does not say what happened. */
-function why(at: Address, entities: string[], cursor: string): Promise<LoadError> {
-  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => new Error('the event stream was cut'), (error) => error as LoadError);
+function why(at: Address, entities: string[], cursor: string): Promise<Partial<LoadError>> {
+  return ask(`${pullURL(at, entities, cursor)}&limit=1`, {}).then(() => ({}), (error) => error as LoadError);
 }

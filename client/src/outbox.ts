@@ -38,11 +38,30 @@ export interface Outcome {
   error?: Refusal | undefined;
 }
 
+/** What an answer means for the edits behind the one that it is for. */
+export interface Move {
+  entity: string;
+  id: string;
+  /** The row's key from now on. */
+  to: string;
+  /** What the next edit is based on; undefined: what it was. */
+  version: number | undefined;
+}
+
+/** move gives the edits as they are after one before them was answered. Those that are not stored yet find their base when they are. */
+export function move(edits: readonly Entry[], { entity, id, to, version }: Move): Entry[] {
+  return edits.map((e) => {
+    if (e.seq === undefined || e.entity !== entity || e.id !== id) return e;
+    e = { ...e, id: to, client_version: version ?? e.client_version };
+    version = undefined; // the first of them answers for the others
+    return e;
+  });
+}
+
 /** What the answers to a push mean for the outbox and the rows. */
 export interface Settlement {
   gone: Entry[];
-  /** Entries with another base or key. */
-  moved: Entry[];
+  moves: Move[];
   rows: Held[];
   outcomes: Outcome[];
 }
@@ -56,28 +75,23 @@ export function nextBatch(outbox: readonly Entry[], limit: number): Entry[] {
 
 /** settle reads the answers to some entries. An entry without an answer, or with 'retry', stays. */
 export function settle(outbox: readonly Entry[], sent: readonly Entry[], results: readonly PushResult[]): Settlement {
-  const to: Settlement = { gone: [], moved: [], rows: [], outcomes: [] };
+  const to: Settlement = { gone: [], moves: [], rows: [], outcomes: [] };
   for (const entry of sent) {
     const result = results.find((r) => r.mutation_id === entry.mutation_id);
-    if (!result || result.status === 'retry') continue;
-    const behind = outbox.filter((e) => e.mutation_id !== entry.mutation_id && e.entity === entry.entity && e.id === entry.id);
-    settleOne(to, entry, behind, result as Final);
+    if (result && result.status !== 'retry') settleOne(to, entry, outbox, result as Final);
   }
   return to;
 }
 
 type Final = PushResult & { status: Exclude<PushResult['status'], 'retry'> };
 
-function settleOne(to: Settlement, entry: Entry, behind: Entry[], { id, status, version, data, conflicts, error }: Final): void {
+function settleOne(to: Settlement, entry: Entry, outbox: readonly Entry[], { id, status, version, data, conflicts, error }: Final): void {
   const { entity } = entry;
   if (version !== undefined && data !== undefined) to.rows.push({ entity, id, version, data });
   const final = status === 'duplicate' ? 'applied' : status;
   const lost = final === 'conflict' || (final === 'rejected' && entry.action === 'create');
-  for (const e of lost ? [entry, ...behind] : [entry]) {
-    to.gone.push(e);
-    to.outcomes.push({ entity, id, mutation_id: e.mutation_id, action: e.action, status: final, mine: e.data, theirs: data ?? null, conflicts: e === entry ? conflicts : undefined, error });
-  }
-  const [next, ...later] = lost ? [] : behind;
-  if (next) to.moved.push({ ...next, id, client_version: version ?? next.client_version });
-  if (id !== entry.id) to.moved.push(...later.map((e) => ({ ...e, id })));
+  const gone = lost ? outbox.filter((e) => e.seq !== undefined && e.entity === entity && e.id === entry.id) : [entry];
+  gone.forEach(({ mutation_id, action, data: mine }, i) => to.outcomes.push({ entity, id, mutation_id, action, status: final, mine, theirs: data ?? null, conflicts: i ? undefined : conflicts, error }));
+  to.gone.push(...gone);
+  to.moves.push({ entity, id: entry.id, to: id, version });
 }

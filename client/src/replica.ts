@@ -1,5 +1,5 @@
 import type { Cursors } from './follower.js';
-import { settle, type Entry, type Held, type Outcome } from './outbox.js';
+import { move, settle, type Entry, type Held, type Outcome } from './outbox.js';
 import { newest, Rows, same } from './rows.js';
 import { newStore, type Store } from './store.js';
 import type { Action, Change, PushResult, Row, Snapshot } from './wire.js';
@@ -52,6 +52,8 @@ export class Replica {
   #tables = new Map<string, Rows>();
   #last: Promise<unknown> = Promise.resolve();
   #refresh: Promise<void> | undefined;
+  /** Counts how often the outbox was read. */
+  #reads = 0;
   /** What the feed brought and the store has not begun to take in. */
   #batch: { changes: Change[]; cursors: Cursors } | undefined;
   /** Counts the times that this tab gave up leading: what was begun before is not written any more. */
@@ -86,7 +88,7 @@ export class Replica {
 
   /** open finds out whether there is a store. */
   open(): Promise<void> {
-    return (this.#opened = this.#open());
+    return (this.#opened = Promise.resolve(this.#opened).then(() => this.#open()));
   }
 
   async #open(): Promise<void> {
@@ -173,27 +175,24 @@ export class Replica {
   edit(entity: string, action: Action, id: string, data: Row | null): { entry: Entry; stored: Promise<void> } {
     const entry: Entry = { mutation_id: uuid(), entity, id, action, data, timestamp: new Date().toISOString() };
     const table = this.table(entity);
-    const held = table.held(id);
-    const behind = this.outbox.some((e) => e.entity === entity && e.id === id);
-    if (!behind && held?.data) entry.client_version = held.version;
+    this.#base(entry);
     const before = table.get(id);
     this.outbox = [...this.outbox, entry];
     table.add(entry); // and not all of them anew: there may be thousands
     if (!same(before, table.get(id))) this.#events.changed(entity, [id], 'local');
     this.#events.pending(this.outbox.length);
-    return { entry, stored: this.#add(entry, behind, held) };
+    return { entry, stored: this.#add(entry) };
   }
 
   /** settle takes the server's answers to pushed edits. */
   settle(sent: readonly Entry[], results: readonly PushResult[]): Promise<void> {
     return this.#serially(async () => {
-      const { gone, moved, rows, outcomes } = settle(this.outbox, sent, results);
+      const { gone, moves, rows, outcomes } = settle(this.outbox, sent, results);
       const own = rows.map((row) => ({ ...row, by: this.clientID }));
       this.#pushed.push(...own);
-      await this.#store?.settle(gone, moved, own);
-      const moving = new Map(moved.map((entry) => [entry.mutation_id, entry]));
+      await this.#store?.settle(gone, moves, own);
       const ids = new Set(gone.map((entry) => entry.mutation_id));
-      this.#put(own, [], 'local', 'local', this.outbox.filter((e) => !ids.has(e.mutation_id)).map((e) => moving.get(e.mutation_id) ?? e));
+      this.#put(own, [], 'local', 'local', moves.reduce<readonly Entry[]>(move, this.outbox.filter((e) => !ids.has(e.mutation_id))));
       this.#events.written({ rows: own, outbox: true, outcomes });
       outcomes.forEach((outcome) => this.#events.outcome(outcome));
     });
@@ -222,26 +221,35 @@ export class Replica {
   }
 
   #without(error: unknown): void {
-    console.warn(`gormsync: edits do not survive this page: ${error}`);
+    console.warn(`gormsync: edits are not stored: ${error}`);
     this.#store = undefined;
   }
 
-  async #add(entry: Entry, behind: boolean, held: Held | undefined): Promise<void> {
-    await (this.#opened ?? this.open().then(() => this.load()));
+  /** An edit is based on the row as it is held; behind another one of its row on that one's answer, which is not there yet. */
+  #base(entry: Entry): void {
+    const { entity, id } = entry;
+    const front = this.outbox.find((e) => e.entity === entity && e.id === id) ?? entry;
+    const held = this.table(entity).held(id);
+    if (front === entry && held?.data) entry.client_version ??= held.version;
+  }
+
+  async #add(entry: Entry): Promise<void> {
+    await (this.#opened ??= this.#open().then(() => this.load()));
     await this.#last; // what is edited may be stored and not read yet
-    const known = behind ? undefined : this.table(entry.entity).held(entry.id);
+    this.#base(entry);
+    const reads = this.#reads;
     try {
-      if (this.#store) await this.#store.add(entry, behind || (!held && (!!known || entry.action !== 'create')), known);
+      if (this.#store) await this.#store.add(entry);
       else entry.seq = 0;
     } catch (error) {
       this.#put([], [], 'local', 'local', this.outbox.filter((e) => e.mutation_id !== entry.mutation_id));
       const { entity, id, mutation_id, action, data } = entry;
-      const message = `The edit could not be stored: ${error}`;
+      const message = `The edit was not stored: ${error}`;
       this.#events.outcome({ entity, id, mutation_id, action, status: 'rejected', mine: data, theirs: this.table(entity).get(id) ?? null, error: { code: 'not_stored', message } });
       throw error;
     }
     // The leader may have sent it and have had its answer, before this tab heard that it is stored.
-    this.#store?.has(entry).then((there): unknown => there || this.refresh()).catch(() => {});
+    if (reads < this.#reads) this.refresh().catch(() => {});
     this.#events.written({ outbox: true });
   }
 
@@ -260,6 +268,7 @@ export class Replica {
   /** What other tabs stored; this tab's own edits may be on their way into the store. */
   async #reread(): Promise<void> {
     if (!this.#store) return;
+    this.#reads++;
     const before = new Set(this.outbox.filter((e) => e.seq).map((e) => e.mutation_id));
     const stored = await this.#store.outbox();
     const found = new Set(stored.map((e) => e.mutation_id));

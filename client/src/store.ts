@@ -1,5 +1,5 @@
 import type { Cursors } from './follower.js';
-import type { Entry, Held } from './outbox.js';
+import { move, type Entry, type Held, type Move } from './outbox.js';
 import { newest } from './rows.js';
 
 /** What a store holds. */
@@ -13,8 +13,6 @@ const rowsStore = 'rows'; // the server's rows of all entities, as a log: see ap
 const outboxStore = 'outbox';
 const metaStore = 'meta';
 const all = [rowsStore, outboxStore, metaStore];
-
-const named = (error: unknown, ...names: string[]) => names.includes((error as Error)?.name);
 
 /** What a request found. */
 function result<T>(request: IDBRequest<T>): Promise<T> {
@@ -47,17 +45,12 @@ export interface Store {
   load(): Promise<Saved>;
   /** outbox reads the edits. */
   outbox(): Promise<Entry[]>;
-  /** has tells whether an edit is still there: 1, or else 0. */
-  has(entry: Entry): Promise<number>;
   /** clientID is this device's name, made once. */
   clientID(make: () => string): Promise<string>;
-  /**
-   * add stores an edit. One that `follows` may be behind others of its row; if
-   * they are gone by now its base is the row as it is known, or else as it is stored.
-   */
-  add(entry: Entry, follows: boolean, known: Held | undefined): Promise<void>;
-  /** settle removes and changes edits, and stores what their rows are now. */
-  settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
+  /** add stores an edit. A change without a base, behind which there is no other edit to wait for, is based on the row as it is stored. */
+  add(entry: Entry): Promise<void>;
+  /** settle removes edits, moves those behind them, and stores what their rows are now. */
+  settle(gone: readonly Entry[], moves: readonly Move[], rows: readonly Held[]): Promise<void>;
   /**
    * page stores a part of the feed and the place behind it; of `whole` entities
    * nothing else stays. Without `alone` other tabs write too. Where the store
@@ -85,6 +78,7 @@ export function newStore(name: string, memory: Memory): Store {
   // How many more rows may go into the log before it is written anew: so many that it is
   // never more than twice as long as it has to be, and that writing it costs no more than they did.
   let room = 0;
+  const ends: ((reason?: unknown) => void)[] = []; // what ends those who wait for a transaction, in their order
 
   async function open(): Promise<IDBDatabase> {
     const request = indexedDB.open(name, 1);
@@ -102,9 +96,14 @@ export function newStore(name: string, memory: Memory): Store {
     };
     const db = await result(request);
     // A newer page must not have to wait for this one; and what was deleted is back before another page begins anew.
-    db.onversionchange = db.onclose = () => {
+    const again = () => {
       close();
       store.outbox().catch(() => {});
+    };
+    db.onversionchange = again;
+    db.onclose = () => {
+      for (const end of ends) end(); // a transaction that is cut off may say nothing more
+      again();
     };
     return db;
   }
@@ -114,14 +113,19 @@ export function newStore(name: string, memory: Memory): Store {
     connection = undefined;
   }
 
-  /** A browser may close the connection at any time: Safari does in the background, and when site data are cleared. */
-  async function run<T>(work: (db: IDBDatabase) => Promise<T>): Promise<T> {
+  /**
+   * A browser may close the connection at any time: Safari does in the background,
+   * and all do when site data are cleared. What fails is tried again, over another
+   * connection and after a pause, since the old one may still be being taken down.
+   */
+  async function run<T>(work: (db: IDBDatabase) => Promise<T>, tries = 3): Promise<T> {
     try {
       return await work(await (connection ??= open()));
     } catch (error) {
-      if (!named(error, 'InvalidStateError', 'UnknownError')) throw error;
+      if (!tries) throw error;
       close();
-      return work(await (connection = open()));
+      await new Promise((done) => setTimeout(done, 300));
+      return run(work, tries - 1);
     }
   }
 
@@ -135,15 +139,18 @@ export function newStore(name: string, memory: Memory): Store {
       run(async (db) => {
         const tx = db.transaction(all, 'readwrite', options);
         const complete = new Promise((done, failed) => {
+          ends.push(failed);
           tx.oncomplete = done;
           tx.onabort = () => failed(tx.error);
+        }).finally(() => ends.shift());
+        await Promise.all([complete, work(tx)]).catch((error) => {
+          throw tx.error ?? error; // requests that are cut off know less
         });
-        await Promise.all([complete, work(tx)]);
       });
     try {
       await once();
     } catch (error) {
-      if (!store.rows || !named(error, 'QuotaExceededError')) throw error;
+      if (!store.rows || (error as Error | null)?.name !== 'QuotaExceededError') throw error;
       store.rows = false;
       await store.clear([rowsStore]);
       await once();
@@ -162,11 +169,10 @@ export function newStore(name: string, memory: Memory): Store {
           result<Cursors>(tx.objectStore(metaStore).get('cursors')),
         ]);
         const rows = newest(log);
-        room = 1000 + 2 * rows.length - log.length;
+        room = 100 + 2 * rows.length - log.length;
         return { rows, outbox, cursors: cursors ?? {} };
       }),
     outbox: () => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).getAll())),
-    has: ({ seq }) => run((db) => result(db.transaction(outboxStore).objectStore(outboxStore).count(seq))),
     async clientID(make) {
       let id = '';
       await write(async (tx) => {
@@ -176,21 +182,21 @@ export function newStore(name: string, memory: Memory): Store {
       });
       return id;
     },
-    async add(entry, follows, known) {
+    async add(entry) {
       let added: IDBRequest | undefined;
       await write(async (tx) => {
         const outbox = tx.objectStore(outboxStore);
-        const { entity, id } = entry;
-        if (follows && !(await result(outbox.index('row').count([entity, id])))) entry.client_version = (known ?? newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id))?.version;
+        const { entity, id, action, client_version } = entry;
+        if (client_version === undefined && action !== 'create' && !(await result(outbox.index('row').count([entity, id])))) entry.client_version = newest(await readLog(tx)).find((row) => row.entity === entity && row.id === id)?.version;
         added = outbox.add(entry);
       }, { durability: 'strict' });
       entry.seq = added?.result as number; // not before it is safe
     },
-    settle: (gone, moved, rows) =>
-      write((tx) => {
+    settle: (gone, moves, rows) =>
+      write(async (tx) => {
         const outbox = tx.objectStore(outboxStore);
         for (const { seq } of gone) outbox.delete(seq as number);
-        for (const entry of moved) outbox.put(entry);
+        for (const to of moves) for (const entry of move(await result(outbox.index('row').getAll([to.entity, to.id])), to)) outbox.put(entry); // also what other tabs have just stored
         if (store.rows) append(tx.objectStore(rowsStore), rows);
       }),
     page: (rows, cursors, whole, alone) =>
@@ -201,13 +207,14 @@ export function newStore(name: string, memory: Memory): Store {
         if (whole.length || room < 0) {
           const kept = (await readLog(tx)).filter(({ entity }) => !whole.includes(entity));
           rows = newest([...kept, ...rows]).filter(({ data }) => data || !alone || memory.outbox.length);
-          room = 1000 + rows.length;
+          room = 100 + rows.length;
           log.clear();
         }
         append(log, rows);
         const meta = tx.objectStore(metaStore);
         const stored = (await result<Cursors | undefined>(meta.get('cursors'))) ?? {};
-        meta.put(Object.fromEntries(Object.entries(cursors).filter(([entity]) => stored[entity] || whole.includes(entity))), 'cursors');
+        for (const entity in cursors) if (stored[entity] || whole.includes(entity)) stored[entity] = cursors[entity]!;
+        meta.put(stored, 'cursors');
       }),
     clear: (names = all) =>
       write((tx) => {

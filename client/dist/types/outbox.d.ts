@@ -34,11 +34,21 @@ export interface Outcome {
     /** Why it was refused. */
     error?: Refusal | undefined;
 }
+/** What an answer means for the edits behind the one that it is for. */
+export interface Move {
+    entity: string;
+    id: string;
+    /** The row's key from now on. */
+    to: string;
+    /** What the next edit is based on; undefined: what it was. */
+    version: number | undefined;
+}
+/** move gives the edits as they are after one before them was answered. Those that are not stored yet find their base when they are. */
+export declare function move(edits: readonly Entry[], { entity, id, to, version }: Move): Entry[];
 /** What the answers to a push mean for the outbox and the rows. */
 export interface Settlement {
     gone: Entry[];
-    /** Entries with another base or key. */
-    moved: Entry[];
+    moves: Move[];
     rows: Held[];
     outcomes: Outcome[];
 }

@@ -1,5 +1,5 @@
 import type { Cursors } from './follower.js';
-import type { Entry, Held } from './outbox.js';
+import { type Entry, type Held, type Move } from './outbox.js';
 /** What a store holds. */
 export interface Saved {
     rows: Held[];
@@ -17,17 +17,12 @@ export interface Store {
     load(): Promise<Saved>;
     /** outbox reads the edits. */
     outbox(): Promise<Entry[]>;
-    /** has tells whether an edit is still there: 1, or else 0. */
-    has(entry: Entry): Promise<number>;
     /** clientID is this device's name, made once. */
     clientID(make: () => string): Promise<string>;
-    /**
-     * add stores an edit. One that `follows` may be behind others of its row; if
-     * they are gone by now its base is the row as it is known, or else as it is stored.
-     */
-    add(entry: Entry, follows: boolean, known: Held | undefined): Promise<void>;
-    /** settle removes and changes edits, and stores what their rows are now. */
-    settle(gone: readonly Entry[], moved: readonly Entry[], rows: readonly Held[]): Promise<void>;
+    /** add stores an edit. A change without a base, behind which there is no other edit to wait for, is based on the row as it is stored. */
+    add(entry: Entry): Promise<void>;
+    /** settle removes edits, moves those behind them, and stores what their rows are now. */
+    settle(gone: readonly Entry[], moves: readonly Move[], rows: readonly Held[]): Promise<void>;
     /**
      * page stores a part of the feed and the place behind it; of `whole` entities
      * nothing else stays. Without `alone` other tabs write too. Where the store

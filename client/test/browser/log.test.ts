@@ -84,9 +84,9 @@ async function change(page: Page, count: number, times: number, name: string): P
 test('it stays short however often rows change, and is not written anew for each page', async () => {
   const page = await tab();
   await change(page, 100, 40, 'first');
-  expect((await stored(page)).length, 'no more than 1,000 and as many as there are stand in the way').toBeLessThanOrEqual(1200);
+  expect((await stored(page)).length, 'no more than 100 and as many as there are stand in the way').toBeLessThanOrEqual(300);
   expect(await page.evaluate(() => rewrites)).toBeGreaterThan(1);
-  expect(await page.evaluate(() => rewrites)).toBeLessThan(6);
+  expect(await page.evaluate(() => rewrites)).toBeLessThan(25);
   server.transaction(all(50, () => null));
   await change(page, 10, 160, 'second');
   const held = await stored(page);
@@ -103,7 +103,7 @@ test('a tab that begins with a long log writes it anew', async () => {
     page = await tab();
     await change(page, 100, 5, `tab ${i}`);
   }
-  expect((await stored(page)).length).toBeLessThanOrEqual(1200);
+  expect((await stored(page)).length).toBeLessThanOrEqual(300);
   await reload(page);
   expect(await title(page, 'r42')).toBe('tab 3 5');
 });
@@ -133,7 +133,7 @@ test('tabs without a leader write one log', async () => {
   await change(one, 100, 25, 'first');
   server.put('r0', null);
   for (const page of [one, two]) await expect.poll(() => titles(page)).toEqual(Object.fromEntries(all(100, () => null).slice(1).map(([id]) => [id, 'first 25'])));
-  expect((await stored(one)).length).toBeLessThanOrEqual(3000);
+  expect((await stored(one)).length).toBeLessThanOrEqual(1000);
   await one.close();
   await reload(two);
   expect(await titles(two)).toEqual(Object.fromEntries(all(100, () => null).slice(1).map(([id]) => [id, 'first 25'])));

@@ -162,6 +162,26 @@ test('deleted under two tabs, with edits of both: nothing is lost, and a third t
   expect(await size(three)).toBe(33);
 });
 
+test.each(['idle', 'busy'])('site data cleared by the browser under a page that is %s: all is stored again', async (how) => {
+  const page = await tab();
+  await page.evaluate(() => gormsync.stop());
+  await insert(page, 'kept');
+  if (how === 'busy') void page.evaluate(async () => { for (let i = 0; i < 20; i++) await gormsync.collection('todos').insert({ id: `n${i}`, title: 'new' }).persisted; });
+  const session = await context.newCDPSession(page);
+  await session.send('Storage.clearDataForOrigin', { origin: url, storageTypes: 'indexeddb' }); // connections are cut, not asked
+  const edits = how === 'busy' ? 22 : 2;
+  await insert(page, 'later');
+  await expect.poll(() => pending(page)).toBe(edits);
+  server.down = true;
+  await page.reload();
+  await page.evaluate(() => gormsync.ready);
+  expect([await size(page), await pending(page)]).toEqual([30 + edits, edits]);
+  server.down = false;
+  await expect.poll(() => pending(page)).toBe(0);
+  expect(server.applied).toHaveLength(edits);
+  expect(await page.evaluate(() => told)).toEqual([]);
+});
+
 test('an edit that is made before the database is open is kept and sent', async () => {
   server.put('a', { id: 'a', title: 'first' });
   const page = await tab();
