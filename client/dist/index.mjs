@@ -251,6 +251,7 @@ function newStore(name, memory) {
       const outbox = tx.objectStore(outboxStore);
       for (const { seq } of gone) outbox.delete(seq);
       for (const to of moves) for (const entry of move(await result(outbox.index("row").getAll([to.entity, to.id])), to)) outbox.put(entry);
+      room -= rows.length;
       if (store.rows) append(tx.objectStore(rowsStore), rows);
     }),
     page: (rows, cursors, whole, alone) => write(async (tx) => {

@@ -53,7 +53,7 @@ export function move(edits: readonly Entry[], { entity, id, to, version }: Move)
   return edits.map((e) => {
     if (e.seq === undefined || e.entity !== entity || e.id !== id) return e;
     e = { ...e, id: to, client_version: version ?? e.client_version };
-    version = undefined; // the first of them answers for the others
+    version = undefined; // the others wait for the first one's answer
     return e;
   });
 }

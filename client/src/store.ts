@@ -47,7 +47,7 @@ export interface Store {
   outbox(): Promise<Entry[]>;
   /** clientID is this device's name, made once. */
   clientID(make: () => string): Promise<string>;
-  /** add stores an edit. A change without a base, behind which there is no other edit to wait for, is based on the row as it is stored. */
+  /** add stores an edit. An update or deletion without a base, and with no other edit of its row before it, is based on the row as it is stored. */
   add(entry: Entry): Promise<void>;
   /** settle removes edits, moves those behind them, and stores what their rows are now. */
   settle(gone: readonly Entry[], moves: readonly Move[], rows: readonly Held[]): Promise<void>;
@@ -75,8 +75,8 @@ export interface Memory {
 /** newStore opens the database of that name when it is used. */
 export function newStore(name: string, memory: Memory): Store {
   let connection: Promise<IDBDatabase> | undefined;
-  // How many more rows may go into the log before it is written anew: so many that it is
-  // never more than twice as long as it has to be, and that writing it costs no more than they did.
+  // How many more rows may go into the log before a page writes it anew: so many that writing
+  // it costs about as much as they did, and that hardly more than half of it is in the way.
   let room = 0;
   const ends: ((reason?: unknown) => void)[] = []; // what ends those who wait for a transaction, in their order
 
@@ -197,6 +197,7 @@ export function newStore(name: string, memory: Memory): Store {
         const outbox = tx.objectStore(outboxStore);
         for (const { seq } of gone) outbox.delete(seq as number);
         for (const to of moves) for (const entry of move(await result(outbox.index('row').getAll([to.entity, to.id])), to)) outbox.put(entry); // also what other tabs have just stored
+        room -= rows.length;
         if (store.rows) append(tx.objectStore(rowsStore), rows);
       }),
     page: (rows, cursors, whole, alone) =>

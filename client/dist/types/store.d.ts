@@ -19,7 +19,7 @@ export interface Store {
     outbox(): Promise<Entry[]>;
     /** clientID is this device's name, made once. */
     clientID(make: () => string): Promise<string>;
-    /** add stores an edit. A change without a base, behind which there is no other edit to wait for, is based on the row as it is stored. */
+    /** add stores an edit. An update or deletion without a base, and with no other edit of its row before it, is based on the row as it is stored. */
     add(entry: Entry): Promise<void>;
     /** settle removes edits, moves those behind them, and stores what their rows are now. */
     settle(gone: readonly Entry[], moves: readonly Move[], rows: readonly Held[]): Promise<void>;

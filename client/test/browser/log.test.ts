@@ -95,6 +95,17 @@ test('it stays short however often rows change, and is not written anew for each
   expect(await titles(page)).toEqual({ ...Object.fromEntries(all(100, () => null).slice(50).map(([id]) => [id, 'first 40'])), ...Object.fromEntries(all(10, () => null).map(([id]) => [id, 'second 160'])) });
 });
 
+test('what the answers to edits bring counts too', async () => {
+  const page = await tab();
+  server.transaction(all(100, (row) => ({ id: `r${row}`, title: 'first' })));
+  await expect.poll(() => title(page, 'r99')).toBe('first');
+  for (let i = 1; i <= 6; i++)
+    await page.evaluate((i) => Promise.all(gormsync.collection('todos').all().map(({ id }) => gormsync.collection('todos').update(String(id), { title: `mine ${i}` }).settled)), i);
+  server.put('r0', { id: 'r0', title: 'last' });
+  await expect.poll(() => title(page, 'r0')).toBe('last');
+  expect((await stored(page)).length).toBeLessThanOrEqual(300);
+});
+
 test('a tab that begins with a long log writes it anew', async () => {
   let page = await tab();
   await change(page, 100, 9, 'first');
